@@ -1,0 +1,302 @@
+import type { Boot, Engagement, FenceId, JobId, ObligationId, PeerId, TaskPath } from './ids.ts'
+
+/**
+ * What daemons say to each other on the control stream of a link, as plain values (termination.md 1.6.4).
+ *
+ * Delivery: in order while a link lives; a frame may be lost when the link goes down, and is then sent again from the
+ * sender's state. Handlers must bear loss, duplicates and any delay. `wire/` turns these values into protobuf.
+ */
+export type Frame = MembershipFrame | EngagementFrame | PlacementFrame | ObligationFrame
+
+export type MembershipFrame = Hello | Heartbeat | HeartbeatAck | Peers | Goodbye
+export type EngagementFrame = Engage | Grant | Stale | Renew | Renewed | Leave | Done | Fence | Fenced
+export type PlacementFrame = Reserve | Reserved | Busy | Release
+export type ObligationFrame = Handoff | Settle | SettlePart | Settled | Cancel
+
+export type FrameKind = Frame['kind']
+
+/** What a daemon offers and how busy it is. The newest (incarnation, sequence) of a peer wins. */
+export interface Advertisement {
+  readonly peer: PeerId
+  readonly incarnation: number
+  readonly sequence: number
+  readonly name: string
+  readonly version: string
+  readonly capabilities: readonly OfferedCapability[]
+  /** Task attempts that execute now. */
+  readonly running: number
+  /** Task attempts accepted here that wait for a slot, and tasks of this daemon's jobs that wait for a host. */
+  readonly queued: number
+  /** Multiaddrs at which the daemon listens, without its peer id. */
+  readonly addresses: readonly string[]
+}
+
+export interface OfferedCapability {
+  readonly name: string
+  readonly slots: number
+  /** Slots that are neither running a task nor reserved. */
+  readonly free: number
+}
+
+/** First frame in both directions of every link: state exchange, so that nothing depends on one publish. */
+export interface Hello {
+  readonly kind: 'hello'
+  readonly boot: Boot
+  readonly advertisement: Advertisement
+}
+
+/** Sent every HEARTBEAT_INTERVAL_MS on every link. `sequence` is echoed, so the sender can measure the round trip. */
+export interface Heartbeat {
+  readonly kind: 'heartbeat'
+  readonly sequence: number
+}
+
+export interface HeartbeatAck {
+  readonly kind: 'heartbeatAck'
+  readonly sequence: number
+}
+
+/** Peer exchange: addresses of members that the sender is linked with. Hints, tried only after the gate agrees. */
+export interface Peers {
+  readonly kind: 'peers'
+  readonly peers: readonly { readonly peer: PeerId; readonly addresses: readonly string[] }[]
+}
+
+/** The sender stops now; it is to be shown as left, not as suspect. */
+export interface Goodbye {
+  readonly kind: 'goodbye'
+}
+
+/** Asks the root for an engagement. `lost` is the highest engagement of this boot whose executors are all reaped. */
+export interface Engage {
+  readonly kind: 'engage'
+  readonly job: JobId
+  readonly boot: Boot
+  readonly lost: Engagement
+  /** Sender's monotonic clock, echoed in the grant: the lease runs from here. */
+  readonly sentAt: number
+}
+
+/** Grants or confirms an engagement. `fenced` is adopted only together with a new engagement (C8). */
+export interface Grant {
+  readonly kind: 'grant'
+  readonly job: JobId
+  readonly engagement: Engagement
+  readonly boot: Boot
+  readonly sentAt: number
+  readonly fenced: readonly FencedPeer[]
+  readonly pendingFences: readonly PendingFence[]
+}
+
+/** All engagements of `peer` up to `upTo` are fenced. */
+export interface FencedPeer {
+  readonly peer: PeerId
+  readonly upTo: Engagement
+}
+
+export interface PendingFence {
+  readonly fence: FenceId
+  readonly peer: PeerId
+}
+
+/** Answer to an ENGAGE of a boot that is not the newest one known: take `incarnation + 1` and ask again (C2). */
+export interface Stale {
+  readonly kind: 'stale'
+  readonly job: JobId
+  readonly boot: Boot
+  readonly incarnation: number
+}
+
+/** Renews the sender's leases with one root, all jobs in one frame; also carries progress as a soft hint. */
+export interface Renew {
+  readonly kind: 'renew'
+  readonly boot: Boot
+  readonly sentAt: number
+  readonly items: readonly RenewItem[]
+}
+
+export interface RenewItem {
+  readonly job: JobId
+  readonly engagement: Engagement
+  /** Attempts that execute here now. */
+  readonly running: number
+  /** Attempts accepted here that have not begun. */
+  readonly queued: number
+  /** Attempts that ended here since the engagement began. */
+  readonly ended: number
+  /** Children spawned here since the engagement began. */
+  readonly spawned: number
+}
+
+/** Answer to RENEW. A job of the request that is in no list: no information. */
+export interface Renewed {
+  readonly kind: 'renewed'
+  readonly boot: Boot
+  readonly sentAt: number
+  readonly items: readonly {
+    readonly job: JobId
+    readonly engagement: Engagement
+    readonly pendingFences: readonly PendingFence[]
+  }[]
+  /** Jobs in which the sender's engagement is fenced or being revoked. */
+  readonly lost: readonly JobId[]
+  /** Jobs that are over or unknown to the root. */
+  readonly done: readonly JobId[]
+}
+
+/** The sender has reaped all executors of the job and gives the engagement up (C12). */
+export interface Leave {
+  readonly kind: 'leave'
+  readonly job: JobId
+  readonly engagement: Engagement
+  readonly boot: Boot
+}
+
+/** The job is over (only from its root): kill what is left, forget it. */
+export interface Done {
+  readonly kind: 'done'
+  readonly job: JobId
+}
+
+/** (peer, engagements up to `fence`) is lost: cancel what it owned, write off what was sent to it, then answer FENCED. */
+export interface Fence {
+  readonly kind: 'fence'
+  readonly job: JobId
+  readonly fence: FenceId
+  readonly peer: PeerId
+  /** The receiver's engagement that this is for; ignored when it is not current. */
+  readonly yourEngagement: Engagement
+}
+
+export interface Fenced {
+  readonly kind: 'fenced'
+  readonly job: JobId
+  readonly fence: FenceId
+  readonly engagement: Engagement
+}
+
+/** Owner asks a host for up to `count` slots; the host grants them as they fall free (late binding, placement.md 3.3). */
+export interface Reserve {
+  readonly kind: 'reserve'
+  readonly request: number
+  readonly job: JobId
+  readonly root: PeerId
+  readonly capability: string
+  readonly count: number
+}
+
+/** `slots` slots are held for `request` for RESERVATION_TTL_MS. Work for them must name `engagement`. */
+export interface Reserved {
+  readonly kind: 'reserved'
+  readonly request: number
+  readonly job: JobId
+  readonly engagement: Engagement
+  readonly slots: number
+}
+
+/** The host does not take this request (too many waiting, capability gone, leaving): ask others. */
+export interface Busy {
+  readonly kind: 'busy'
+  readonly request: number
+  readonly job: JobId
+}
+
+/** Gives back `slots` reserved slots; `all` also ends the request. */
+export interface Release {
+  readonly kind: 'release'
+  readonly request: number
+  readonly job: JobId
+  readonly slots: number
+  readonly all: boolean
+}
+
+/** What is to be run. `input` is JSON text in UTF-8. */
+export interface TaskSpec {
+  readonly path: TaskPath
+  readonly capability: string
+  readonly input: Uint8Array
+  /** W3C trace context, "" when there is none. */
+  readonly traceparent: string
+}
+
+/** Hands one attempt of a task to a host. Sent again from state; the host drops what it has seen. */
+export interface Handoff {
+  readonly kind: 'handoff'
+  readonly job: JobId
+  readonly obligation: ObligationId
+  readonly toEngagement: Engagement
+  readonly ownerEngagement: Engagement
+  readonly root: PeerId
+  readonly request: number
+  readonly task: TaskSpec
+  /** Fencing token: attempt numbers from the root task down to this one, compared lexicographically (C6). */
+  readonly attempts: readonly number[]
+}
+
+/** How an attempt ended. `returned`: it may be tried again by its owner under a new obligation. */
+export const OUTCOMES = ['completed', 'failed', 'cancelled', 'returned', 'lost'] as const
+export type Outcome = (typeof OUTCOMES)[number]
+
+export interface TaskError {
+  readonly code: string
+  readonly message: string
+}
+
+/**
+ * Ends an obligation: the attempt and everything spawned by it is over (the one signal of Dijkstra-Scholten).
+ * Kept and sent again until SETTLED (C9). `records` are the encoded records of the settled subtree, opaque on the way.
+ */
+export interface Settle {
+  readonly kind: 'settle'
+  readonly job: JobId
+  readonly obligation: ObligationId
+  readonly outcome: Outcome
+  /** JSON text in UTF-8, empty when there is none. */
+  readonly result: Uint8Array
+  readonly error?: TaskError | undefined
+  /** SETTLE-PART frames that belong to this settle and were sent before it. */
+  readonly parts: number
+  readonly records: readonly Uint8Array[]
+  /** Milliseconds since the last body of the subtree ended, at the moment of sending. */
+  readonly endedAgoMs: number
+}
+
+export interface SettlePart {
+  readonly kind: 'settlePart'
+  readonly job: JobId
+  readonly obligation: ObligationId
+  readonly index: number
+  readonly records: readonly Uint8Array[]
+}
+
+/** The owner has committed the settle, or does not know the obligation: the sender may forget it. */
+export interface Settled {
+  readonly kind: 'settled'
+  readonly job: JobId
+  readonly obligation: ObligationId
+}
+
+export interface Cancel {
+  readonly kind: 'cancel'
+  readonly job: JobId
+  readonly obligation: ObligationId
+  readonly toEngagement: Engagement
+  readonly ownerEngagement: Engagement
+}
+
+/** What is remembered of a task after its end; encoded by `wire/`, folded by the root into the job. */
+export interface TaskRecord {
+  readonly path: TaskPath
+  readonly capability: string
+  readonly peer: PeerId
+  readonly outcome: Outcome
+  readonly attempt: number
+  /** Lower-case hex SHA-256 of the result, "" when there is none. */
+  readonly resultDigest: string
+  /** The result itself when it is at most RECORD_RESULT_BYTES_MAX long, else empty. */
+  readonly result: Uint8Array
+  /** Wall clock of the executing host, milliseconds since 1970; 0 when the body never began. */
+  readonly startedAt: number
+  readonly endedAt: number
+  readonly error?: TaskError | undefined
+}

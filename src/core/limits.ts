@@ -1,0 +1,52 @@
+/** Bounds of the protocol. Each says its unit in its name and its reason above it. */
+
+/** Input of a task, encoded as JSON. Bigger things are files: pass a path or a reference. */
+export const INPUT_BYTES_MAX = 1024 * 1024
+
+/** Result of a task, encoded as JSON; the same as for inputs, since one task's result is another one's input. */
+export const RESULT_BYTES_MAX = 1024 * 1024
+
+/** Results up to this length are kept in the task's record, so that a job's result can be the sum of its tasks' results. */
+export const RECORD_RESULT_BYTES_MAX = 2 * 1024
+
+/** Text of an error that travels with a settle: enough for a message and the end of a log, not for a flood. */
+export const ERROR_MESSAGE_CHARS_MAX = 2_000
+
+/** One frame on the control stream: the largest input or result with its envelope. */
+export const FRAME_BYTES_MAX = INPUT_BYTES_MAX + 64 * 1024
+
+/** Records that ride on one settle frame; more travel in parts before it, so that frames stay under FRAME_BYTES_MAX. */
+export const RECORDS_PER_FRAME_BYTES_MAX = 512 * 1024
+
+/** Levels of spawning: a chain deeper than this is a runaway recursion, not a plan. */
+export const DEPTH_MAX = 32
+
+/** Children of one task. */
+export const FAN_OUT_MAX = 10_000
+
+/** Obligations that one daemon may hold for one job at one time. */
+export const OBLIGATIONS_MAX = 100_000
+
+/** Bytes of inputs that wait for a host at one daemon, over all jobs: beyond it spawn and submit are refused. */
+export const WAITING_INPUT_BYTES_MAX = 256 * 1024 * 1024
+
+/** Times that a task may be given back unfinished by its hosts (worker gone, host leaving) before it fails. */
+export const RETURNS_MAX = 5
+
+/** Members that a daemon keeps in its view; the design is for twenty, ten times that is a bound, not a target. */
+export const PEERS_MAX = 256
+
+/** Capabilities that one daemon may offer. */
+export const CAPABILITIES_MAX = 64
+
+/** Slots of one capability at one daemon. */
+export const SLOTS_MAX = 1_024
+
+/** Jobs that may run at one submitting daemon at one time. */
+export const RUNNING_JOBS_MAX = 1_000
+
+/** Characters of a capability name. */
+export const CAPABILITY_NAME_CHARS_MAX = 64
+
+/** A capability name: lower-case words joined by `-`, `_`, `.` or `/`. */
+export const CAPABILITY_NAME_PATTERN = /^[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?$/
