@@ -1,22 +1,14 @@
-import type { FencedPeer, TaskError } from '../frames.ts'
-import type { Boot, Engagement, FenceId, JobId, ObligationId, PeerId, TaskPath } from '../ids.ts'
+import type { Outcome, TaskError } from '../frames.ts'
+import type { Boot, Engagement, FenceId, JobId, Monotonic, ObligationId, PeerId, TaskPath } from '../ids.ts'
 
 /**
  * What the root of a job writes into the journal; its state is the fold of these (C7). A record is durable before any
- * effect of the step that made it leaves the daemon. JSON-serialisable; `Uint8Array` fields are kept as bytes.
+ * effect of the step that made it leaves the daemon. JSON-serialisable, but for `Uint8Array` fields.
  */
 export type LedgerRecord =
-  | {
-      readonly kind: 'submitted'
-      readonly job: JobId
-      readonly capability: string
-      readonly input: Uint8Array
-      readonly on: PeerId | undefined
-      readonly traceparent: string
-      /** Wall clock, milliseconds since 1970. */
-      readonly submittedAt: number
-    }
+  | SubmittedRecord
   | { readonly kind: 'granted'; readonly peer: PeerId; readonly engagement: Engagement; readonly boot: Boot }
+  /** The attempt `obligation` is given to one host. */
   | {
       readonly kind: 'bound'
       readonly obligation: ObligationId
@@ -25,26 +17,33 @@ export type LedgerRecord =
       readonly to: PeerId
       readonly toEngagement: Engagement
       readonly request: number
-      /** The recorded decision, as shown to users (Placement). */
+      /** The recorded decision, as shown to users. */
       readonly placement: unknown
     }
   | {
       readonly kind: 'settled'
       readonly obligation: ObligationId
-      readonly path: TaskPath
-      readonly outcome: 'completed' | 'failed' | 'cancelled' | 'returned' | 'lost'
+      readonly outcome: Outcome
       readonly result: Uint8Array
       readonly error: TaskError | undefined
       readonly records: readonly Uint8Array[]
+      /** When the last body of the subtree ended, by the root's monotonic clock; void after a restart. */
+      readonly lastEndedAt: Monotonic
     }
-  | {
-      readonly kind: 'fence-opened'
-      readonly fence: FenceId
-      readonly peer: PeerId
-      readonly waiting: readonly { readonly peer: PeerId; readonly engagement: Engagement }[]
-    }
+  | { readonly kind: 'fence-opened'; readonly fence: FenceId; readonly peer: PeerId }
   | { readonly kind: 'fence-answered'; readonly fence: FenceId; readonly peer: PeerId }
   | { readonly kind: 'cancel-requested' }
-  | { readonly kind: 'announced'; readonly verdict: string }
+  | { readonly kind: 'announced' }
 
-export type { FencedPeer }
+export interface SubmittedRecord {
+  readonly kind: 'submitted'
+  readonly job: JobId
+  readonly capability: string
+  /** JSON text in UTF-8. */
+  readonly input: Uint8Array
+  /** The only peer that may run the root task. */
+  readonly on: PeerId | undefined
+  readonly traceparent: string
+  /** Wall clock, milliseconds since 1970. */
+  readonly submittedAt: number
+}

@@ -1,0 +1,7 @@
+/**
+ * One daemon's protocol as one deterministic machine (`MeshNode`): inputs in, records and effects out, no IO. It joins
+ * membership, placement and termination; engine and simulator drive it.
+ */
+export * from './effects.ts'
+export * from './explain.ts'
+export * from './mesh-node.ts'

@@ -1,0 +1,490 @@
+import type {
+  Cancel,
+  Fence,
+  Handoff,
+  Outcome,
+  RenewItem,
+  Settle,
+  SettlePart,
+  TaskError,
+  TaskRecord,
+  TaskSpec
+} from '../frames.ts'
+import {
+  childPath,
+  depthOf,
+  type Engagement,
+  type JobId,
+  type ObligationId,
+  obligationId,
+  type PeerId,
+  taskId
+} from '../ids.ts'
+import { DEPTH_MAX, FAN_OUT_MAX, OBLIGATIONS_MAX, RETURNS_MAX } from '../limits.ts'
+import type { Step } from './effects.ts'
+import type { Fences } from './fences.ts'
+import { type Binding, handoffOf, LOST_ERROR, type Obligation, RETURNED_ERROR, reissued } from './obligation.ts'
+import { PartialSettles, settleFrames } from './settle-frames.ts'
+import { type BodyEnd, lostRecord, NOTHING, ownRecord, type PendingSettle, type Vertex } from './vertex.ts'
+
+export interface EngagedTreeInit {
+  readonly job: JobId
+  readonly root: PeerId
+  readonly self: PeerId
+  readonly engagement: Engagement
+  readonly fences: Fences
+  readonly encodeRecord: (record: TaskRecord) => Uint8Array
+}
+
+/** Why a spawn was refused; codes of the table in `errors.ts`. */
+export interface SpawnRefusal {
+  readonly code: 'TASK_ENDED' | 'LIMIT_REACHED'
+  readonly message: string
+}
+
+interface CancelAs {
+  readonly outcome: 'cancelled' | 'returned' | 'failed'
+  readonly error: TaskError | undefined
+}
+
+const CANCELLED: CancelAs = { outcome: 'cancelled', error: undefined }
+const RETURNED: CancelAs = { outcome: 'returned', error: undefined }
+
+/**
+ * What one engagement of this daemon holds: its vertices (task attempts), what they own and what they owe.
+ * Dijkstra-Scholten over named obligations (EWD687a; termination.md 1.6). It lives exactly as long as the engagement;
+ * `Participant` guards every entry with the lease.
+ *
+ * Invariants (`checkInvariants`):
+ * 1. A vertex whose owner is fenced is being cancelled.
+ * 2. A vertex settles when its body is gone and it owes nothing, and not before (I2).
+ * 3. An obligation is bound to one host at most, and once (I8).
+ *
+ * No entry throws; what cannot be is dropped and logged.
+ */
+export class EngagedTree {
+  readonly engagement: Engagement
+  readonly #init: EngagedTreeInit
+  readonly #vertices = new Map<ObligationId, Vertex>()
+  /** Owner of each obligation that is still owed. */
+  readonly #owners = new Map<ObligationId, Vertex>()
+  readonly #seen = new Set<ObligationId>()
+  readonly #settles = new Map<ObligationId, PendingSettle>()
+  readonly #partial = new PartialSettles()
+  readonly #fences: Fences
+  #sequence = 0
+  #ended = 0
+  #spawned = 0
+
+  constructor(init: EngagedTreeInit) {
+    this.#init = init
+    this.engagement = init.engagement
+    this.#fences = init.fences
+  }
+
+  /** True when nothing of the job is held here. */
+  get idle(): boolean {
+    return this.#vertices.size === 0 && this.#settles.size === 0
+  }
+
+  vertex(id: ObligationId): Vertex | undefined {
+    return this.#vertices.get(id)
+  }
+
+  vertices(): Vertex[] {
+    return [...this.#vertices.values()]
+  }
+
+  /** The obligation, while it is owed here. */
+  obligation(id: ObligationId): Obligation | undefined {
+    return this.#owners.get(id)?.obligations.get(id)
+  }
+
+  renewItem(): RenewItem {
+    let running = 0
+    let queued = 0
+    for (const vertex of this.#vertices.values()) {
+      if (vertex.executing) running += 1
+      else if (vertex.state === 'queued') queued += 1
+    }
+    const { job } = this.#init
+    return { job, engagement: this.engagement, running, queued, ended: this.#ended, spawned: this.#spawned }
+  }
+
+  // Attempts handed to this daemon
+
+  handoff(from: PeerId, frame: Handoff, at: Step): void {
+    if (this.#fences.covers(from, frame.ownerEngagement)) return
+    if (this.#seen.has(frame.obligation)) {
+      const settle = this.#settles.get(frame.obligation)
+      if (settle !== undefined) this.#sendSettle(settle, at)
+      return
+    }
+    this.#seen.add(frame.obligation)
+    const vertex: Vertex = {
+      id: frame.obligation,
+      task: frame.task,
+      attempts: frame.attempts,
+      owner: from,
+      ownerEngagement: frame.ownerEngagement,
+      state: 'queued',
+      executing: false,
+      obligations: new Map(),
+      children: 0,
+      end: undefined,
+      cancelAs: undefined,
+      records: [],
+      lastEndedAt: at.now,
+      startedAtWall: 0,
+      endedAtWall: 0
+    }
+    this.#vertices.set(vertex.id, vertex)
+    const { job } = this.#init
+    at.out.push({ kind: 'enqueue', job, obligation: vertex.id, owner: from, request: frame.request, task: frame.task })
+  }
+
+  /** The host has a slot for a queued vertex. True when its body is to be started now. */
+  started(id: ObligationId, wall: number): boolean {
+    const vertex = this.#vertices.get(id)
+    if (vertex?.state !== 'queued') return false
+    vertex.state = 'running'
+    vertex.executing = true
+    vertex.startedAtWall = wall
+    return true
+  }
+
+  /** A body is gone, with all its processes. */
+  bodyEnded(id: ObligationId, end: BodyEnd, wall: number, at: Step): void {
+    const vertex = this.#vertices.get(id)
+    if (vertex === undefined || !vertex.executing) return
+    vertex.executing = false
+    vertex.endedAtWall = wall
+    vertex.lastEndedAt = Math.max(vertex.lastEndedAt, at.now)
+    this.#ended += 1
+    if (vertex.state === 'running') {
+      if (end.kind === 'returned' || end.kind === 'killed') return this.#cancelVertex(vertex, RETURNED, end.kind, at)
+      vertex.state = 'waiting'
+      vertex.end = end
+      if (end.kind === 'failed' && end.error.code === 'TASK_TIMEOUT' && vertex.obligations.size > 0) {
+        return this.#cancelVertex(vertex, { outcome: 'failed', error: end.error }, 'timeout', at)
+      }
+    }
+    this.#settleIfQuiet(vertex, at)
+  }
+
+  /** Gives a vertex that has not begun back to its owner. */
+  giveBack(id: ObligationId, at: Step): void {
+    const vertex = this.#vertices.get(id)
+    if (vertex?.state === 'queued') this.#cancelVertex(vertex, RETURNED, 'given back', at)
+  }
+
+  cancel(from: PeerId, frame: Cancel, at: Step): void {
+    const vertex = this.#vertices.get(frame.obligation)
+    if (vertex !== undefined) {
+      if (vertex.owner === from) this.#cancelVertex(vertex, CANCELLED, 'cancelled', at)
+      return
+    }
+    const settle = this.#settles.get(frame.obligation)
+    if (settle !== undefined) return this.#sendSettle(settle, at)
+    if (this.#seen.has(frame.obligation)) return
+    // The hand-off is still on its way: this tombstone stops it, and the settle tells the owner.
+    this.#seen.add(frame.obligation)
+    const { obligation: id, ownerEngagement } = frame
+    const nothing = { result: NOTHING, error: undefined, records: [], lastEndedAt: at.now }
+    this.#keepSettle({ id, owner: from, ownerEngagement, outcome: 'cancelled', ...nothing }, at)
+  }
+
+  settled(from: PeerId, id: ObligationId): void {
+    if (this.#settles.get(id)?.owner === from) this.#settles.delete(id)
+  }
+
+  // Obligations of the vertices here
+
+  /** Adds a child of a running body. It is owed from now on, before anything of it is sent. */
+  spawn(
+    parent: ObligationId,
+    child: Omit<TaskSpec, 'path'>,
+    at: Step
+  ): { task: TaskSpec; obligation: ObligationId } | SpawnRefusal {
+    const vertex = this.#vertices.get(parent)
+    const refusal = this.#refuseSpawn(vertex)
+    if (vertex === undefined || refusal !== undefined) return refusal ?? TASK_GONE
+    const task: TaskSpec = { path: childPath(vertex.task.path, vertex.children), ...child }
+    vertex.children += 1
+    this.#spawned += 1
+    const attempts = [...vertex.attempts, 1]
+    const obligation: Obligation = { id: this.#nextId(), task, attempts, returns: 0, binding: undefined }
+    this.#own(vertex, obligation, undefined, at)
+    return { task, obligation: obligation.id }
+  }
+
+  /** Binds a placing obligation to a host and hands it off. False: it is gone, or that engagement is fenced. */
+  bind(id: ObligationId, binding: Binding, at: Step): boolean {
+    const obligation = this.obligation(id)
+    if (obligation === undefined || obligation.binding !== undefined) return false
+    if (this.#fences.covers(binding.to, binding.toEngagement)) return false
+    obligation.binding = binding
+    at.out.push({ kind: 'send', to: binding.to, frame: this.#handoff(obligation, binding) })
+    return true
+  }
+
+  /** No host can be found for it: its owner settles it as failed. */
+  unplaceable(id: ObligationId, error: TaskError, at: Step): void {
+    const vertex = this.#owners.get(id)
+    const obligation = vertex?.obligations.get(id)
+    if (vertex === undefined || obligation === undefined || obligation.binding !== undefined) return
+    at.out.push({ kind: 'withdraw', job: this.#init.job, obligation: id })
+    this.#writeOff(vertex, obligation, 'failed', error, at)
+    this.#settleIfQuiet(vertex, at)
+  }
+
+  settlePart(from: PeerId, frame: SettlePart): void {
+    if (this.obligation(frame.obligation)?.binding?.to === from) this.#partial.add(frame)
+  }
+
+  /** `oneWayMs`: half a round trip to the sender, 0 when unknown. */
+  settle(from: PeerId, frame: Settle, oneWayMs: number, at: Step): void {
+    const { job } = this.#init
+    const vertex = this.#owners.get(frame.obligation)
+    const obligation = vertex?.obligations.get(frame.obligation)
+    const settled = { kind: 'settled', job, obligation: frame.obligation } as const
+    if (vertex === undefined || obligation === undefined) {
+      at.out.push({ kind: 'send', to: from, frame: settled })
+      return
+    }
+    if (obligation.binding?.to !== from) {
+      const fields = { job, peer: from, obligation: obligation.id }
+      at.out.push({ kind: 'log', level: 'warn', message: 'settle from a peer that the task was not handed to', fields })
+      return
+    }
+    const records = this.#partial.complete(frame)
+    if (records === undefined) return
+    this.#disown(vertex, obligation.id)
+    vertex.lastEndedAt = Math.max(vertex.lastEndedAt, at.now - frame.endedAgoMs - oneWayMs)
+    at.out.push({ kind: 'send', to: from, frame: settled })
+    const { outcome, result, error } = frame
+    if (outcome === 'returned' || (outcome === 'cancelled' && vertex.state !== 'cancelling')) {
+      this.#takeBack(vertex, obligation, from, at)
+    } else {
+      vertex.records.push(...records)
+      this.#tellBody(vertex, obligation, { outcome, result, error }, at)
+    }
+    this.#settleIfQuiet(vertex, at)
+  }
+
+  /** (peer, engagements up to the fence) is lost: cancel what it owned, write off what was sent to it, answer. */
+  fence(frame: Pick<Fence, 'fence' | 'peer'>, at: Step): void {
+    this.#fences.add(frame.fence, frame.peer)
+    for (const vertex of this.vertices()) {
+      if (!this.#fences.covers(vertex.owner, vertex.ownerEngagement)) continue
+      this.#cancelVertex(vertex, CANCELLED, 'its owner was lost', at)
+    }
+    for (const vertex of this.vertices()) {
+      for (const obligation of [...vertex.obligations.values()]) {
+        const { binding } = obligation
+        if (binding === undefined || !this.#fences.covers(binding.to, binding.toEngagement)) continue
+        // C4: what a cancelling owner had sent there is gone; the barrier of this fence covers its orphans.
+        if (vertex.state === 'cancelling') this.#disown(vertex, obligation.id)
+        else this.#writeOff(vertex, obligation, 'lost', LOST_ERROR, at)
+      }
+      this.#settleIfQuiet(vertex, at)
+    }
+    for (const [id, settle] of this.#settles) {
+      if (this.#fences.covers(settle.owner, settle.ownerEngagement)) this.#settles.delete(id)
+    }
+    this.#answerFences(at)
+  }
+
+  // Repair and end
+
+  /** Sends again what `peer` (undefined: anybody) may have missed; hand-offs only when a link is new. */
+  resend(peer: PeerId | undefined, at: Step): void {
+    for (const vertex of this.#vertices.values()) {
+      for (const obligation of vertex.obligations.values()) {
+        const { binding } = obligation
+        if (binding === undefined || (peer !== undefined && binding.to !== peer)) continue
+        if (vertex.state === 'cancelling') this.#sendCancel(obligation, at)
+        else if (peer !== undefined) at.out.push({ kind: 'send', to: peer, frame: this.#handoff(obligation, binding) })
+      }
+    }
+    for (const settle of this.#settles.values()) {
+      if (peer === undefined || settle.owner === peer) this.#sendSettle(settle, at)
+    }
+  }
+
+  /** Drops everything; bodies are killed. Returns the vertices whose bodies are yet to be reaped. */
+  abandon(reason: string, at: Step): ObligationId[] {
+    const { job } = this.#init
+    const dying: ObligationId[] = []
+    for (const vertex of this.#vertices.values()) {
+      for (const { id, binding } of vertex.obligations.values()) {
+        if (binding === undefined) at.out.push({ kind: 'withdraw', job, obligation: id })
+      }
+      if (vertex.state === 'queued') at.out.push({ kind: 'dequeue', job, obligation: vertex.id })
+      if (!vertex.executing) continue
+      dying.push(vertex.id)
+      at.out.push({ kind: 'kill', job, obligation: vertex.id, reason })
+    }
+    this.#vertices.clear()
+    this.#owners.clear()
+    this.#settles.clear()
+    return dying
+  }
+
+  /** Broken invariants in words; empty when all hold. For tests and the simulator, after every event. */
+  checkInvariants(): string[] {
+    const broken: string[] = []
+    for (const vertex of this.#vertices.values()) {
+      const { id, owner, ownerEngagement, state, executing, obligations } = vertex
+      if (state !== 'cancelling' && this.#fences.covers(owner, ownerEngagement)) broken.push(`${id}: owner is fenced`)
+      if (state !== 'queued' && !executing && obligations.size === 0) broken.push(`${id}: quiet but not settled`)
+      for (const owed of obligations.keys()) if (this.#owners.get(owed) !== vertex) broken.push(`${owed}: no owner`)
+    }
+    return broken
+  }
+
+  // Inside
+
+  #refuseSpawn(vertex: Vertex | undefined): SpawnRefusal | undefined {
+    if (vertex === undefined) return TASK_GONE
+    if (vertex.state !== 'running') {
+      const why = vertex.state === 'cancelling' ? 'is being cancelled' : 'has ended'
+      const id = taskId(this.#init.job, vertex.task.path)
+      return { code: 'TASK_ENDED', message: `task ${id} ${why}: it cannot spawn any more` }
+    }
+    if (depthOf(vertex.task.path) + 1 >= DEPTH_MAX) {
+      return { code: 'LIMIT_REACHED', message: `tasks may be nested ${DEPTH_MAX} levels deep at the most` }
+    }
+    if (vertex.children >= FAN_OUT_MAX) {
+      return { code: 'LIMIT_REACHED', message: `one task may spawn ${FAN_OUT_MAX} children at the most` }
+    }
+    if (this.#owners.size >= OBLIGATIONS_MAX) {
+      return { code: 'LIMIT_REACHED', message: `one host may owe ${OBLIGATIONS_MAX} tasks of a job at the most` }
+    }
+    return undefined
+  }
+
+  #nextId(): ObligationId {
+    this.#sequence += 1
+    return obligationId(this.engagement, this.#sequence)
+  }
+
+  #handoff(obligation: Obligation, binding: Binding): Handoff {
+    return handoffOf(
+      { job: this.#init.job, root: this.#init.root, ownerEngagement: this.engagement },
+      obligation,
+      binding
+    )
+  }
+
+  #own(vertex: Vertex, obligation: Obligation, avoid: PeerId | undefined, at: Step): void {
+    vertex.obligations.set(obligation.id, obligation)
+    this.#owners.set(obligation.id, vertex)
+    const { id, task } = obligation
+    at.out.push({ kind: 'place', job: this.#init.job, obligation: id, task, on: undefined, avoid })
+  }
+
+  #disown(vertex: Vertex, id: ObligationId): void {
+    vertex.obligations.delete(id)
+    this.#owners.delete(id)
+    this.#partial.drop(id)
+  }
+
+  /** C4: nothing is issued again under an owner that is being cancelled. */
+  #takeBack(vertex: Vertex, obligation: Obligation, from: PeerId, at: Step): void {
+    if (vertex.state === 'cancelling') return
+    if (obligation.returns >= RETURNS_MAX) this.#writeOff(vertex, obligation, 'failed', RETURNED_ERROR, at)
+    else this.#own(vertex, reissued(obligation, this.#nextId()), from, at)
+  }
+
+  /** The owner itself settles an obligation, because no host will. */
+  #writeOff(vertex: Vertex, obligation: Obligation, outcome: 'failed' | 'lost', error: TaskError, at: Step): void {
+    this.#disown(vertex, obligation.id)
+    vertex.lastEndedAt = Math.max(vertex.lastEndedAt, at.now)
+    vertex.records.push(this.#init.encodeRecord(lostRecord(obligation, this.#init.self, outcome, error)))
+    this.#tellBody(vertex, obligation, { outcome, result: NOTHING, error }, at)
+  }
+
+  #tellBody(
+    vertex: Vertex,
+    obligation: Obligation,
+    child: { outcome: Outcome; result: Uint8Array; error: TaskError | undefined },
+    at: Step
+  ): void {
+    if (!vertex.executing || child.outcome === 'returned') return
+    const { outcome, result, error } = child
+    const { job } = this.#init
+    at.out.push({ kind: 'child-settled', job, parent: vertex.id, path: obligation.task.path, outcome, result, error })
+  }
+
+  #cancelVertex(vertex: Vertex, as: CancelAs, reason: string, at: Step): void {
+    if (vertex.state === 'cancelling') return
+    const { job } = this.#init
+    if (vertex.state === 'queued') at.out.push({ kind: 'dequeue', job, obligation: vertex.id })
+    if (vertex.executing) at.out.push({ kind: 'kill', job, obligation: vertex.id, reason })
+    vertex.state = 'cancelling'
+    vertex.cancelAs = as
+    for (const obligation of [...vertex.obligations.values()]) {
+      if (obligation.binding !== undefined) {
+        this.#sendCancel(obligation, at)
+      } else {
+        at.out.push({ kind: 'withdraw', job, obligation: obligation.id })
+        this.#disown(vertex, obligation.id)
+      }
+    }
+    this.#settleIfQuiet(vertex, at)
+  }
+
+  #sendCancel(obligation: Obligation, at: Step): void {
+    const { binding, id } = obligation
+    if (binding === undefined) return
+    const { to, toEngagement } = binding
+    const frame = {
+      kind: 'cancel',
+      job: this.#init.job,
+      obligation: id,
+      toEngagement,
+      ownerEngagement: this.engagement
+    } as const
+    at.out.push({ kind: 'send', to, frame })
+  }
+
+  /** I2: the signal to the owner leaves when the body is gone and nothing is owed, and not before. */
+  #settleIfQuiet(vertex: Vertex, at: Step): void {
+    if (vertex.executing || vertex.obligations.size > 0) return
+    if (vertex.state !== 'waiting' && vertex.state !== 'cancelling') return
+    if (!this.#vertices.delete(vertex.id)) return
+    const { id, owner, ownerEngagement, lastEndedAt } = vertex
+    if (this.#fences.covers(owner, ownerEngagement)) return this.#answerFences(at)
+    const { outcome, error, result } = endOf(vertex)
+    const own = ownRecord(vertex, this.#init.self, outcome, error)
+    const records = outcome === 'returned' ? [] : [this.#init.encodeRecord(own), ...vertex.records]
+    this.#keepSettle({ id, owner, ownerEngagement, outcome, result, error, records, lastEndedAt }, at)
+  }
+
+  #keepSettle(settle: PendingSettle, at: Step): void {
+    this.#settles.set(settle.id, settle)
+    this.#sendSettle(settle, at)
+  }
+
+  #sendSettle(settle: PendingSettle, at: Step): void {
+    for (const frame of settleFrames(this.#init.job, settle, at.now))
+      at.out.push({ kind: 'send', to: settle.owner, frame })
+  }
+
+  /** C8: FENCED is derived from the vertices that are there, never from a flag. */
+  #answerFences(at: Step): void {
+    const { job, root } = this.#init
+    for (const fence of this.#fences.answerable(this.#vertices.values())) {
+      at.out.push({ kind: 'send', to: root, frame: { kind: 'fenced', job, fence, engagement: this.engagement } })
+    }
+  }
+}
+
+const TASK_GONE: SpawnRefusal = { code: 'TASK_ENDED', message: 'the task is over on this host' }
+
+function endOf(vertex: Vertex): { outcome: Outcome; error: TaskError | undefined; result: Uint8Array } {
+  if (vertex.state === 'cancelling' && vertex.cancelAs !== undefined) return { ...vertex.cancelAs, result: NOTHING }
+  if (vertex.end?.kind === 'completed') return { outcome: 'completed', error: undefined, result: vertex.end.result }
+  return { outcome: 'failed', error: vertex.end?.kind === 'failed' ? vertex.end.error : undefined, result: NOTHING }
+}

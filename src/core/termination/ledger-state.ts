@@ -1,0 +1,125 @@
+import type { TaskError } from '../frames.ts'
+import {
+  type Boot,
+  type Engagement,
+  type FenceId,
+  type JobId,
+  type Monotonic,
+  obligationId,
+  type PeerId,
+  ROOT_ENGAGEMENT
+} from '../ids.ts'
+import { Fences } from './fences.ts'
+import { type Obligation, reissued } from './obligation.ts'
+import type { LedgerRecord, SubmittedRecord } from './records.ts'
+
+/** Path of a job's only root task. */
+export const ROOT_PATH = '0'
+
+export interface OpenFence {
+  readonly peer: PeerId
+  /** Engagements that have not yet confirmed (I7). */
+  readonly waiting: Map<PeerId, Engagement>
+}
+
+/** State of a job at its root: nothing but the fold of its records. No effects, no time. */
+export class LedgerState {
+  readonly submitted: SubmittedRecord
+  /** What the virtual root is still owed; undefined once the root task has settled. */
+  obligation: Obligation | undefined
+  readonly grants = new Map<PeerId, { readonly engagement: Engagement; readonly boot: Boot }>()
+  readonly fences = new Fences()
+  readonly openFences = new Map<FenceId, OpenFence>()
+  engagementCounter: Engagement = 0
+  cancelRequested = false
+  announced = false
+  /** Encoded records of the settled tree. */
+  records: readonly Uint8Array[] = []
+  result: Uint8Array | undefined
+  error: TaskError | undefined
+  placement: unknown
+  lastEndedAt: Monotonic | undefined
+  #sequence = 1
+
+  constructor(submitted: SubmittedRecord) {
+    this.submitted = submitted
+    const { capability, input, traceparent } = submitted
+    const task = { path: ROOT_PATH, capability, input, traceparent }
+    this.obligation = { id: obligationId(ROOT_ENGAGEMENT, 1), task, attempts: [1], returns: 0, binding: undefined }
+  }
+
+  get job(): JobId {
+    return this.submitted.job
+  }
+
+  /** A hid that may have been seen nowhere is not used again after a restart (C7). */
+  renameUnbound(): void {
+    if (this.obligation !== undefined) this.obligation = { ...this.obligation, id: this.#nextId() }
+  }
+
+  apply(record: LedgerRecord): void {
+    switch (record.kind) {
+      case 'submitted':
+        return
+      case 'granted':
+        this.engagementCounter = Math.max(this.engagementCounter, record.engagement)
+        this.grants.set(record.peer, { engagement: record.engagement, boot: record.boot })
+        return
+      case 'bound':
+        return this.#bound(record)
+      case 'settled':
+        return this.#settled(record)
+      case 'fence-opened':
+        return this.#fenceOpened(record.fence, record.peer)
+      case 'fence-answered':
+        this.openFences.get(record.fence)?.waiting.delete(record.peer)
+        return this.#dropClosed()
+      case 'cancel-requested':
+        this.cancelRequested = true
+        return
+      case 'announced':
+        this.announced = true
+    }
+  }
+
+  #bound(record: LedgerRecord & { kind: 'bound' }): void {
+    if (this.obligation === undefined) return
+    const { to, toEngagement, request } = record
+    // At replay the name in the record is the one that left; the one made by the constructor never did.
+    this.obligation = { ...this.obligation, id: record.obligation, binding: { to, toEngagement, request } }
+    this.#sequence = Math.max(this.#sequence, Number(record.obligation.split(':')[1] ?? 0))
+    this.placement = record.placement
+  }
+
+  #settled(record: LedgerRecord & { kind: 'settled' }): void {
+    const obligation = this.obligation
+    if (obligation === undefined) return
+    if (record.outcome === 'returned') {
+      this.obligation = reissued(obligation, this.#nextId())
+      return
+    }
+    this.obligation = undefined
+    this.records = record.records
+    this.lastEndedAt = record.lastEndedAt
+    if (record.outcome === 'completed') this.result = record.result
+    else this.error = record.error
+  }
+
+  #fenceOpened(fence: FenceId, peer: PeerId): void {
+    this.grants.delete(peer)
+    this.fences.add(fence, peer)
+    for (const open of this.openFences.values()) open.waiting.delete(peer)
+    const waiting = new Map([...this.grants].map(([other, { engagement }]) => [other, engagement] as const))
+    this.openFences.set(fence, { peer, waiting })
+    this.#dropClosed()
+  }
+
+  #dropClosed(): void {
+    for (const [fence, { waiting }] of this.openFences) if (waiting.size === 0) this.openFences.delete(fence)
+  }
+
+  #nextId(): string {
+    this.#sequence += 1
+    return obligationId(ROOT_ENGAGEMENT, this.#sequence)
+  }
+}
