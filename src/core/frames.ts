@@ -124,6 +124,8 @@ export interface RenewItem {
   readonly queued: number
   /** Attempts that ended here since the engagement began. */
   readonly ended: number
+  /** Those of them that failed. */
+  readonly failed: number
   /** Children spawned here since the engagement began. */
   readonly spawned: number
 }

@@ -88,7 +88,7 @@ const schemas: { [K in FrameKind]: z.ZodType } = {
     boot,
     sentAt: millis,
     items: z
-      .array(z.object({ job, engagement: counter, running: small, queued: small, ended: small, spawned: small }))
+      .array(z.object({ job, engagement: counter, running: small, queued: small, ended: small, failed: small, spawned: small }))
       .max(RUNNING_JOBS_MAX)
   }),
   renewed: z.object({

@@ -1,7 +1,7 @@
 import type { Advertisement, Frame, Hello, TaskRecord } from '../frames.ts'
 import type { Boot, JobId, Monotonic, ObligationId, PeerId } from '../ids.ts'
 import { HEARTBEAT_INTERVAL_MS, type MembershipEffect, MemberView } from '../membership/index.ts'
-import { type Candidate, type Match, Placer, type SlotGrant, type SlotRequest } from '../placement/index.ts'
+import type { SlotGrant, SlotRequest } from '../placement/index.ts'
 import {
   type BodyEnd,
   type Ledger,
@@ -15,9 +15,10 @@ import {
 } from '../termination/index.ts'
 import { Advertiser } from './advertiser.ts'
 import type { NodeEffect, NodeOutput } from './effects.ts'
-import { boundDecision, type Considered, consider, type OwnOffer } from './explain.ts'
+import { type Considered, consider, type OwnOffer } from './explain.ts'
 import { dispatchJobFrame, type JobFrame } from './frame-dispatch.ts'
 import { HostSide } from './host-side.ts'
+import { OwnerSide } from './owner-side.ts'
 import { RootSide } from './root-side.ts'
 
 export interface MeshNodeInit {
@@ -43,12 +44,11 @@ export class MeshNode {
   readonly host: HostSide
   readonly roots: RootSide
   readonly #init: MeshNodeInit
-  readonly #placer = new Placer()
+  readonly #owner: OwnerSide
   readonly #advertiser: Advertiser
   #records: { job: JobId; record: LedgerRecord }[] = []
   #effects: NodeEffect[] = []
   readonly #loopback: Frame[] = []
-  #placementDirty = false
   #stopping = false
   #heartbeatSequence = 0
   #heartbeatAt: Monotonic = Number.NEGATIVE_INFINITY
@@ -63,6 +63,15 @@ export class MeshNode {
     this.host = new HostSide({ self, boot, encodeRecord })
     this.roots = new RootSide({ self, encodeRecord })
     this.#advertiser = new Advertiser(init)
+    this.#owner = new OwnerSide({
+      view: this.view,
+      host: this.host,
+      roots: this.roots,
+      random: init.random,
+      consider: (capability, on, now) => this.consider(capability, on, now),
+      send: (to, frame) => this.#send(to, frame),
+      commit: (job, at) => this.#commit(job, at)
+    })
   }
 
   /** Takes what the inputs since the last call have to be followed by. */
@@ -84,14 +93,14 @@ export class MeshNode {
     for (const participant of this.host.participants()) participant.resend(peer, at)
     this.#apply(at)
     this.#eachRoot(now, (ledger, step) => ledger.resend(peer, step))
-    this.#placementDirty = true
+    this.#owner.dirty()
   }
 
   linkDown(peer: PeerId, now: Monotonic): void {
     this.#membership(out => this.view.linkDown(peer, now, out))
-    this.#placer.forget(peer)
+    this.#owner.forget(peer)
     this.host.slots.forget(peer)
-    this.#placementDirty = true
+    this.#owner.dirty()
   }
 
   frame(from: PeerId, frame: Frame, now: Monotonic): void {
@@ -101,7 +110,7 @@ export class MeshNode {
 
   gossip(author: PeerId, advertisement: Advertisement, now: Monotonic): void {
     if (author === this.#init.self) return
-    if (this.view.advertised(author, advertisement, now)) this.#placementDirty = true
+    if (this.view.advertised(author, advertisement, now)) this.#owner.dirty()
   }
 
   /** Call every TICK_INTERVAL_MS. `wall`: milliseconds since 1970, for records only. */
@@ -125,9 +134,9 @@ export class MeshNode {
     this.host.slots.expire(now)
     this.#refuse(this.host.overdue(now))
     if (renew) this.#renewLeases(now)
-    this.#giveUpUnplaceable(now)
+    this.#owner.giveUp(now)
     this.host.prune()
-    this.#placementDirty = true
+    this.#owner.dirty()
     const advertisement = this.#advertiser.due(this.#offer(), now)
     if (advertisement !== undefined) this.#effects.push({ kind: 'publish', advertisement })
   }
@@ -139,7 +148,7 @@ export class MeshNode {
     this.#refuse(this.host.slots.offer(capability, slots))
     this.#giveBackStranded(now)
     this.#advertiser.changed()
-    this.#placementDirty = true
+    this.#owner.dirty()
   }
 
   /** A job whose `submitted` record is durable. `history`: its later records, at a restart. */
@@ -201,9 +210,26 @@ export class MeshNode {
     this.#apply(at)
   }
 
+  get stopping(): boolean {
+    return this.#stopping
+  }
+
   /** True when no body runs here. */
   get quiet(): boolean {
     return this.host.running === 0
+  }
+
+  /** True when nothing of any job is held here. */
+  get idle(): boolean {
+    return this.quiet && this.host.participants().every(participant => participant.idle)
+  }
+
+  /** Last look before a body is really started: its lease may have ended since `start` was decided. */
+  mayStart(job: JobId, obligation: ObligationId, now: Monotonic): boolean {
+    const at = this.#step(now)
+    const vertex = this.host.participant(job)?.live(at)?.vertex(obligation)
+    this.#apply(at)
+    return vertex?.executing ?? false
   }
 
   /** Tells all linked members that this daemon stops now. */
@@ -233,7 +259,7 @@ export class MeshNode {
   }
 
   waitingFor(job: JobId): number {
-    return this.#placer.waitingFor(job)
+    return this.#owner.waitingFor(job)
   }
 
   // Inside
@@ -256,11 +282,9 @@ export class MeshNode {
       case 'reserve':
         return this.#reserve(from, frame, now)
       case 'reserved':
-        return this.#reserved(from, frame, now)
+        return this.#owner.reserved(from, frame, now)
       case 'busy':
-        this.#placer.refused(from, frame.request)
-        this.#placementDirty = true
-        return
+        return this.#owner.refused(from, frame.request)
       case 'release':
         return this.host.slots.release(from, frame.request, frame.slots, frame.all)
       default:
@@ -278,7 +302,7 @@ export class MeshNode {
   #hello(from: PeerId, frame: Hello, now: Monotonic): void {
     this.#membership(out => this.view.hello(from, frame.boot, frame.advertisement, now, out))
     this.#effects.push({ kind: 'learn', peer: from, addresses: frame.advertisement.addresses })
-    this.#placementDirty = true
+    this.#owner.dirty()
     if (!this.roots.isNewBoot(from, frame.boot)) return
     this.#eachRoot(now, (ledger, step) => ledger.newBoot(from, frame.boot, step))
   }
@@ -287,37 +311,6 @@ export class MeshNode {
     const { request, job, root, capability, count } = frame
     const taken = !this.#stopping && this.host.slots.request({ from, request, job, root, capability }, count)
     if (!taken) this.#send(from, { kind: 'busy', request, job })
-  }
-
-  #reserved(from: PeerId, frame: Frame & { kind: 'reserved' }, now: Monotonic): void {
-    const { request, job, engagement, slots } = frame
-    const { matches, unused } = this.#placer.reserved(from, request, engagement, slots)
-    let free = unused
-    for (const match of matches) if (!this.#bind(match, now)) free += 1
-    const all = matches.length === 0
-    if (free > 0) this.#send(from, { kind: 'release', request, job, slots: free, all })
-    this.#placementDirty = true
-  }
-
-  /** False when the slot was not used. */
-  #bind(match: Match, now: Monotonic): boolean {
-    const { demand, to, toEngagement, request } = match
-    const binding = { to, toEngagement, request }
-    const at = this.#ledgerStep(now)
-    const { job, obligation } = demand
-    const ledger = this.roots.owner(job, obligation)
-    const tree = ledger === undefined ? this.host.participant(job)?.live(at) : undefined
-    let bound: boolean
-    if (ledger !== undefined) {
-      const candidates = this.consider(demand.capability, demand.on, now)
-      bound = ledger.bind(obligation, binding, boundDecision(to, candidates, match.asked, now - demand.since), at)
-    } else {
-      bound = tree?.bind(obligation, binding, at) ?? false
-    }
-    const owed = ledger?.state.obligation?.id === obligation ? ledger.state.obligation : tree?.obligation(obligation)
-    if (!bound && owed !== undefined && owed.binding === undefined) this.#placer.add(demand)
-    this.#commit(job, at)
-    return bound
   }
 
   /** Handles what follows from the inputs until nothing more does. */
@@ -331,7 +324,7 @@ export class MeshNode {
       const before = this.#loopback.length + this.#effects.length
       this.#startBodies(now)
       this.#grantSlots(now)
-      if (this.#placementDirty) this.#evaluatePlacement()
+      this.#owner.evaluate(this.#stopping)
       if (this.#loopback.length + this.#effects.length === before) return
     }
   }
@@ -372,35 +365,6 @@ export class MeshNode {
     this.#send(grant.from, { kind: 'reserved', request, job, engagement, slots })
   }
 
-  #evaluatePlacement(): void {
-    this.#placementDirty = false
-    const frames = this.#placer.evaluate(capability => this.#candidates(capability), this.#init.random)
-    for (const { to, frame } of frames) this.#send(to, frame)
-  }
-
-  #candidates(capability: string): Candidate[] {
-    const candidates: Candidate[] = []
-    const own = this.host.slots.offered().find(({ name }) => name === capability)
-    if (own !== undefined && !this.#stopping) candidates.push({ peer: this.#init.self, free: own.free, local: true })
-    for (const { peer, state, linked, advertisement } of this.view.members()) {
-      if (state !== 'alive' || !linked) continue
-      const offer = advertisement?.capabilities.find(({ name }) => name === capability)
-      if (offer !== undefined && offer.slots > 0) candidates.push({ peer, free: offer.free, local: false })
-    }
-    return candidates
-  }
-
-  #giveUpUnplaceable(now: Monotonic): void {
-    for (const { job, obligation, capability } of this.#placer.unplaceable(c => this.#candidates(c), now)) {
-      const error = { code: 'NO_CAPABLE_PEER', message: `No peer has offered "${capability}" for a minute.` }
-      const at = this.#ledgerStep(now)
-      const ledger = this.roots.owner(job, obligation)
-      if (ledger !== undefined) ledger.unplaceable(obligation, error, at)
-      else this.host.participant(job)?.live(at)?.unplaceable(obligation, error, at)
-      this.#commit(job, at)
-    }
-  }
-
   #giveBackStranded(now: Monotonic): void {
     const at = this.#step(now)
     for (const { job, obligation } of this.host.slots.stranded()) {
@@ -434,7 +398,7 @@ export class MeshNode {
   #membership(change: (out: MembershipEffect[]) => void): void {
     const out: MembershipEffect[] = []
     change(out)
-    if (out.length > 0) this.#placementDirty = true
+    if (out.length > 0) this.#owner.dirty()
     this.#effects.push(...out)
   }
 
@@ -444,7 +408,7 @@ export class MeshNode {
   }
 
   #offer(): Pick<Advertisement, 'capabilities' | 'running' | 'queued'> {
-    const queued = this.host.slots.queued() + this.#placer.waiting
+    const queued = this.host.slots.queued() + this.#owner.waiting
     return { capabilities: this.host.slots.offered(), running: this.host.running, queued }
   }
 
@@ -489,14 +453,10 @@ export class MeshNode {
       case 'place': {
         const { job, obligation, task, on, avoid } = effect
         const root = this.host.participant(job)?.root ?? this.#init.self
-        this.#placer.add({ job, obligation, capability: task.capability, root, on, avoid, since: now })
-        this.#placementDirty = true
-        return
+        return this.#owner.add({ job, obligation, capability: task.capability, root, on, avoid, since: now })
       }
       case 'withdraw':
-        this.#placer.withdraw(effect.job, effect.obligation)
-        this.#placementDirty = true
-        return
+        return this.#owner.withdraw(effect.job, effect.obligation)
       case 'enqueue': {
         const { job, obligation, task, owner, request } = effect
         this.host.slots.enqueue(job, obligation, task.capability, owner, request)

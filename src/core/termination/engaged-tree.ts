@@ -20,7 +20,7 @@ import {
   type PeerId,
   taskId
 } from '../ids.ts'
-import { DEPTH_MAX, FAN_OUT_MAX, OBLIGATIONS_MAX, RETURNS_MAX } from '../limits.ts'
+import { DEPTH_MAX, FAN_OUT_MAX, OBLIGATIONS_MAX, RETURNS_MAX, WAITING_INPUT_BYTES_MAX } from '../limits.ts'
 import type { Step } from './effects.ts'
 import type { Fences } from './fences.ts'
 import { type Binding, handoffOf, LOST_ERROR, type Obligation, RETURNED_ERROR, reissued } from './obligation.ts'
@@ -72,8 +72,11 @@ export class EngagedTree {
   readonly #settles = new Map<ObligationId, PendingSettle>()
   readonly #partial = new PartialSettles()
   readonly #fences: Fences
+  /** Bytes of the inputs of all obligations that are owed. */
+  #inputBytes = 0
   #sequence = 0
   #ended = 0
+  #failed = 0
   #spawned = 0
 
   constructor(init: EngagedTreeInit) {
@@ -108,7 +111,15 @@ export class EngagedTree {
       else if (vertex.state === 'queued') queued += 1
     }
     const { job } = this.#init
-    return { job, engagement: this.engagement, running, queued, ended: this.#ended, spawned: this.#spawned }
+    return {
+      job,
+      engagement: this.engagement,
+      running,
+      queued,
+      ended: this.#ended,
+      failed: this.#failed,
+      spawned: this.#spawned
+    }
   }
 
   // Attempts handed to this daemon
@@ -161,6 +172,7 @@ export class EngagedTree {
     vertex.endedAtWall = wall
     vertex.lastEndedAt = Math.max(vertex.lastEndedAt, at.now)
     this.#ended += 1
+    if (end.kind === 'failed') this.#failed += 1
     if (vertex.state === 'running') {
       if (end.kind === 'returned' || end.kind === 'killed') return this.#cancelVertex(vertex, RETURNED, end.kind, at)
       vertex.state = 'waiting'
@@ -207,7 +219,7 @@ export class EngagedTree {
     at: Step
   ): { task: TaskSpec; obligation: ObligationId } | SpawnRefusal {
     const vertex = this.#vertices.get(parent)
-    const refusal = this.#refuseSpawn(vertex)
+    const refusal = this.#refuseSpawn(vertex, child.input.length)
     if (vertex === undefined || refusal !== undefined) return refusal ?? TASK_GONE
     const task: TaskSpec = { path: childPath(vertex.task.path, vertex.children), ...child }
     vertex.children += 1
@@ -345,7 +357,7 @@ export class EngagedTree {
 
   // Inside
 
-  #refuseSpawn(vertex: Vertex | undefined): SpawnRefusal | undefined {
+  #refuseSpawn(vertex: Vertex | undefined, bytes: number): SpawnRefusal | undefined {
     if (vertex === undefined) return TASK_GONE
     if (vertex.state !== 'running') {
       const why = vertex.state === 'cancelling' ? 'is being cancelled' : 'has ended'
@@ -360,6 +372,12 @@ export class EngagedTree {
     }
     if (this.#owners.size >= OBLIGATIONS_MAX) {
       return { code: 'LIMIT_REACHED', message: `one host may owe ${OBLIGATIONS_MAX} tasks of a job at the most` }
+    }
+    if (this.#inputBytes + bytes > WAITING_INPUT_BYTES_MAX) {
+      return {
+        code: 'LIMIT_REACHED',
+        message: `inputs of unsettled children hold ${this.#inputBytes} bytes here already`
+      }
     }
     return undefined
   }
@@ -381,10 +399,12 @@ export class EngagedTree {
     vertex.obligations.set(obligation.id, obligation)
     this.#owners.set(obligation.id, vertex)
     const { id, task } = obligation
+    this.#inputBytes += task.input.length
     at.out.push({ kind: 'place', job: this.#init.job, obligation: id, task, on: undefined, avoid })
   }
 
   #disown(vertex: Vertex, id: ObligationId): void {
+    this.#inputBytes -= vertex.obligations.get(id)?.task.input.length ?? 0
     vertex.obligations.delete(id)
     this.#owners.delete(id)
     this.#partial.drop(id)

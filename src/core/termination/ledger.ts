@@ -123,8 +123,8 @@ export class Ledger {
     const grant = this.#state.grants.get(from)
     if (grant?.engagement !== item.engagement || !sameBoot(grant.boot, boot)) return 'lost'
     this.#expiresAt.set(from, at.now + LEASE_EXPIRY_MS)
-    const { running, queued, ended, spawned } = item
-    this.#progress.set(from, { peer: from, at: at.now, running, queued, ended, spawned })
+    const { running, queued, ended, failed, spawned } = item
+    this.#progress.set(from, { peer: from, at: at.now, running, queued, ended, failed, spawned })
     return { pendingFences: this.#pendingFences(from) }
   }
 

@@ -5,15 +5,7 @@ import { CAPABILITY_NAME_CHARS_MAX, CAPABILITY_NAME_PATTERN } from '../../core/l
  * Shapes of the control API, shared by server, SDK and command line (design contract). Fields may be added, never
  * renamed or dropped; readers ignore what they do not know. Times are RFC 3339, durations end in `Ms`.
  */
-export const API_VERSION = 'starling/v1'
-
-/** Adds what every JSON document of the API begins with. */
-export function document<K extends string, T extends object>(
-  kind: K,
-  value: T
-): { apiVersion: typeof API_VERSION; kind: K } & T {
-  return { apiVersion: API_VERSION, kind, ...value }
-}
+export { API_VERSION, document } from './document.ts'
 
 const role = z.enum(['submitter', 'worker', 'admin'])
 const time = z.iso.datetime()

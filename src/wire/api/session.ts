@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { LOG_LINE_CHARS_MAX, PROGRESS_NOTE_CHARS_MAX, SLOTS_MAX } from './limits.ts'
 import { capabilityName, childOutcomeSchema, errorSchema } from './schemas.ts'
 
 /**
@@ -7,16 +8,13 @@ import { capabilityName, childOutcomeSchema, errorSchema } from './schemas.ts'
  * the daemon takes all attempts of the worker back.
  */
 
-/** Longest message: the largest result or input, with room for its envelope and for JSON escapes. */
-export const SESSION_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-
 export const workerMessageSchema = z.discriminatedUnion('kind', [
   /** Serve `capability` with `slots` attempts at a time. */
   z.object({
     kind: z.literal('work'),
     ref: z.number().int(),
     capability: capabilityName,
-    slots: z.number().int().min(1).max(1_024)
+    slots: z.number().int().min(1).max(SLOTS_MAX)
   }),
   /** Take no new attempts of `capability`; the running ones go on. */
   z.object({ kind: z.literal('unwork'), ref: z.number().int(), capability: capabilityName }),
@@ -31,12 +29,12 @@ export const workerMessageSchema = z.discriminatedUnion('kind', [
   }),
   /** The attempt waits for a watched child: its slot is free meanwhile. */
   z.object({ kind: z.literal('blocked'), attemptId: z.string(), blocked: z.boolean() }),
-  z.object({ kind: z.literal('log'), attemptId: z.string(), line: z.string().max(16_384) }),
+  z.object({ kind: z.literal('log'), attemptId: z.string(), line: z.string().max(LOG_LINE_CHARS_MAX) }),
   z.object({
     kind: z.literal('progress'),
     attemptId: z.string(),
     fraction: z.number().min(0).max(1),
-    note: z.string().max(1_000).optional()
+    note: z.string().max(PROGRESS_NOTE_CHARS_MAX).optional()
   }),
   z.object({
     kind: z.literal('ended'),

@@ -2045,6 +2045,7 @@ export interface RenewItem {
   queued: number
   ended: number
   spawned: number
+  failed: number
 }
 
 export namespace RenewItem {
@@ -2087,6 +2088,11 @@ export namespace RenewItem {
           w.uint32(obj.spawned)
         }
 
+        if ((obj.failed != null && obj.failed !== 0)) {
+          w.uint32(56)
+          w.uint32(obj.failed)
+        }
+
         if (opts.lengthDelimited !== false) {
           w.ldelim()
         }
@@ -2097,7 +2103,8 @@ export namespace RenewItem {
           running: 0,
           queued: 0,
           ended: 0,
-          spawned: 0
+          spawned: 0,
+          failed: 0
         }
 
         const end = length == null ? reader.len : reader.pos + length
@@ -2128,6 +2135,10 @@ export namespace RenewItem {
             }
             case 6: {
               obj.spawned = reader.uint32()
+              break
+            }
+            case 7: {
+              obj.failed = reader.uint32()
               break
             }
             default: {
@@ -2187,6 +2198,13 @@ export namespace RenewItem {
               }
               break
             }
+            case 7: {
+              yield {
+                field: `${prefix}.failed`,
+                value: reader.uint32()
+              }
+              break
+            }
             default: {
               reader.skipType(tag & 7)
               break
@@ -2229,6 +2247,11 @@ export namespace RenewItem {
     value: number
   }
 
+  export interface RenewItemFailedFieldEvent {
+    field: '$.failed'
+    value: number
+  }
+
   export function encode (obj: Partial<RenewItem>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, RenewItem.codec())
   }
@@ -2237,7 +2260,7 @@ export namespace RenewItem {
     return decodeMessage(buf, RenewItem.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<RenewItem>): Generator<RenewItemJobFieldEvent | RenewItemEngagementFieldEvent | RenewItemRunningFieldEvent | RenewItemQueuedFieldEvent | RenewItemEndedFieldEvent | RenewItemSpawnedFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<RenewItem>): Generator<RenewItemJobFieldEvent | RenewItemEngagementFieldEvent | RenewItemRunningFieldEvent | RenewItemQueuedFieldEvent | RenewItemEndedFieldEvent | RenewItemSpawnedFieldEvent | RenewItemFailedFieldEvent> {
     return streamMessage(buf, RenewItem.codec(), opts)
   }
 }
@@ -2424,6 +2447,12 @@ export namespace Renew {
     index: number
   }
 
+  export interface RenewItemsFailedFieldEvent {
+    field: '$.items[].failed'
+    value: number
+    index: number
+  }
+
   export function encode (obj: Partial<Renew>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, Renew.codec())
   }
@@ -2432,7 +2461,7 @@ export namespace Renew {
     return decodeMessage(buf, Renew.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Renew>): Generator<RenewBootIncarnationFieldEvent | RenewBootNonceFieldEvent | RenewSentAtFieldEvent | RenewItemsJobFieldEvent | RenewItemsEngagementFieldEvent | RenewItemsRunningFieldEvent | RenewItemsQueuedFieldEvent | RenewItemsEndedFieldEvent | RenewItemsSpawnedFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Renew>): Generator<RenewBootIncarnationFieldEvent | RenewBootNonceFieldEvent | RenewSentAtFieldEvent | RenewItemsJobFieldEvent | RenewItemsEngagementFieldEvent | RenewItemsRunningFieldEvent | RenewItemsQueuedFieldEvent | RenewItemsEndedFieldEvent | RenewItemsSpawnedFieldEvent | RenewItemsFailedFieldEvent> {
     return streamMessage(buf, Renew.codec(), opts)
   }
 }

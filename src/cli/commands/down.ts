@@ -1,0 +1,67 @@
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Command } from 'commander'
+import type { DaemonClient } from '../../sdk/daemon-client.ts'
+import { StarlingError } from '../../wire/errors.ts'
+import type { Cli } from '../cli.ts'
+import { type ClientOptions, clientCommand } from '../client-command.ts'
+
+/** Longest wait for the daemon to be gone: it hands queued work back and says farewell, which takes seconds. */
+const DOWN_WAIT_MS = 60_000
+
+/** Pause between two looks whether it is gone. */
+const DOWN_POLL_MS = 25
+
+export function register(program: Command, cli: Cli): void {
+  clientCommand(program, 'down', 'stop the daemon and wait until it is gone')
+    .option('--now', 'do not wait for the tasks that run here; they are done again elsewhere')
+    .action((options: ClientOptions & { now?: true }) =>
+      cli.withClient(options, async client => {
+        const { pid, name, peerId } = await client.ready()
+        await client.stop({ now: options.now === true })
+        await Promise.race([untilGone(client, pid), tooLong(pid, options.now === true)])
+        if (options.json) cli.terminal.json('Stopped', { peerId, name, pid })
+        else cli.terminal.out(`${name} has stopped (pid ${pid})`)
+        return 0
+      })
+    )
+}
+
+async function untilGone(client: DaemonClient, pid: number): Promise<void> {
+  while ((await listens(client)) || (await runs(pid))) await sleep(DOWN_POLL_MS)
+}
+
+/** @throws StarlingError TIMED_OUT after DOWN_WAIT_MS */
+async function tooLong(pid: number, now: boolean): Promise<never> {
+  await sleep(DOWN_WAIT_MS)
+  throw new StarlingError('TIMED_OUT', `the daemon (pid ${pid}) is still stopping after ${DOWN_WAIT_MS / 1_000} s`, {
+    hint: now ? `end it by force: kill -9 ${pid}` : 'end it at once: starling down --now'
+  })
+}
+
+async function listens(client: DaemonClient): Promise<boolean> {
+  try {
+    await client.version()
+    return true
+  } catch (error) {
+    if (error instanceof StarlingError && error.code === 'DAEMON_NOT_RUNNING') return false
+    throw error
+  }
+}
+
+/** Whether the process is there. One that has ended and was not collected by its parent does not count. */
+async function runs(pid: number): Promise<boolean> {
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+  if (process.platform !== 'linux') return true
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z'
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}

@@ -1,0 +1,297 @@
+import {
+  type Boot,
+  type LedgerRecord,
+  MeshNode,
+  type NodeEffect,
+  type NodeOutput,
+  type SubmittedRecord,
+  TICK_INTERVAL_MS
+} from '../core/index.ts'
+import type { Timer } from '../ports/clock.ts'
+import type { Clock, Journal, JournalWrite, Logger, Network, Random } from '../ports/index.ts'
+import type { Job, JobSummary } from '../wire/api/index.ts'
+import { decodeRecord, encodeRecord } from '../wire/index.ts'
+import { Attempts, type ServedCapability } from './attempts.ts'
+import { EventLog } from './event-log.ts'
+import { finishedJob, taskItems } from './job-views.ts'
+import { OutputQueue } from './output-queue.ts'
+import { TaskLogs } from './task-logs.ts'
+
+/** A stopping daemon lets running tasks end for so long before it kills them. */
+export const STOP_GRACE_MS = 5_000
+
+/** Then it waits so long for killed tasks to be reaped: the kill ladder of the runtimes and a reserve. */
+export const REAP_WAIT_MS = 4_000
+
+/** Time for the last frames to leave. */
+const FAREWELL_MS = 100
+
+/** How often a stopping daemon looks whether it may go on. */
+const STOP_POLL_MS = 50
+
+export interface EngineInit {
+  readonly boot: Boot
+  readonly name: string
+  readonly version: string
+  readonly network: Network
+  readonly journal: Journal
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly served: (capability: string) => ServedCapability | undefined
+  /** The engine cannot go on (journal refused a write, home is a copy): the daemon must stop, and say why. */
+  readonly fatal: (reason: EngineFailure) => void
+}
+
+export type EngineFailure =
+  | { readonly kind: 'journal'; readonly error: unknown }
+  | { readonly kind: 'stale-boot'; readonly incarnation: number }
+
+/**
+ * Drives a `MeshNode`: network, runtimes, timers and local requests go in one at a time; what comes out is journaled
+ * first and then carried out, in order. All methods are synchronous and never called back re-entrantly.
+ */
+export class Engine {
+  readonly node: MeshNode
+  readonly events: EventLog
+  readonly logs: TaskLogs
+  readonly attempts: Attempts
+  readonly #init: EngineInit
+  readonly #outputs: OutputQueue
+  readonly #inbox: (() => void)[] = []
+  readonly #waiters = new Map<string, Set<() => void>>()
+  #pumping = false
+  #timer: Timer | undefined
+  #stopped = false
+  #hurried = false
+
+  constructor(init: EngineInit) {
+    this.#init = init
+    const { boot, name, version, network, clock, random, journal } = init
+    this.node = new MeshNode({ self: network.self, boot, name, version, encodeRecord, random: () => random.next() })
+    this.events = new EventLog(`/peers/${network.self}/boots/${boot.incarnation}`, clock)
+    this.logs = new TaskLogs(clock)
+    this.#outputs = new OutputQueue(journal, error => init.fatal({ kind: 'journal', error }))
+    this.attempts = new Attempts({
+      served: init.served,
+      logs: this.logs,
+      ended: (job, obligation, end) => this.input(now => this.node.bodyEnded(job, obligation, end, now, clock.wall())),
+      blocked: (job, obligation, blocked) => this.input(() => this.node.blocked(job, obligation, blocked))
+    })
+  }
+
+  /** Folds the journal, before any frame is handled; then starts the clock. Call before the network starts. */
+  restore(): void {
+    const jobs = new Map<string, { submitted: SubmittedRecord; history: LedgerRecord[] }>()
+    for (const { job, record } of this.#init.journal.replay()) {
+      if (record.kind === 'submitted') jobs.set(job, { submitted: record, history: [] })
+      else jobs.get(job)?.history.push(record)
+    }
+    for (const { submitted, history } of jobs.values()) {
+      this.#init.logger.info('carrying on with a job of an earlier boot', { job: submitted.job })
+      this.input(now => this.node.adopt(submitted, history, now))
+    }
+    this.#tick()
+  }
+
+  /** What the network is to call. */
+  networkHandlers(): Parameters<Network['start']>[0] {
+    return {
+      linkUp: (peer, link) => {
+        this.events.emit('peer.linked', peer, { address: link.remoteAddress, direction: link.direction })
+        this.input(now => this.node.linkUp(peer, now))
+      },
+      linkDown: (peer, reason) => {
+        this.events.emit('peer.unlinked', peer, { reason })
+        this.input(now => this.node.linkDown(peer, now))
+      },
+      frame: (peer, frame) => this.input(now => this.node.frame(peer, frame, now)),
+      advertisement: (peer, advertisement) => this.input(now => this.node.gossip(peer, advertisement, now))
+    }
+  }
+
+  /** Offers slots of a capability; 0 withdraws it. */
+  offer(capability: string, slots: number): void {
+    this.input(now => this.node.offer(capability, slots, now))
+  }
+
+  /** Makes a durable job of a submission. @throws StarlingError STORAGE_FAILED: nothing has happened then. */
+  async submit(submitted: SubmittedRecord, key: { key: string; fingerprint: string } | undefined): Promise<void> {
+    const { job } = submitted
+    const writes: JournalWrite[] = [{ kind: 'record', job, record: submitted }]
+    if (key !== undefined) writes.unshift({ kind: 'key', job, ...key })
+    await this.#init.journal.commit(writes)
+    this.events.emit('job.submitted', job, { capability: submitted.capability })
+    this.input(now => this.node.adopt(submitted, [], now))
+  }
+
+  /** Runs one input, then all that follows from it. Inputs that arrive meanwhile wait their turn. */
+  input<T>(act: (now: number) => T): void {
+    this.#inbox.push(() => {
+      act(this.#init.clock.now())
+    })
+    this.#pump()
+  }
+
+  /** Like `input`, for an answer that is needed at once; only from outside of the engine's own effects. */
+  ask<T>(act: (now: number) => T): T {
+    const now = this.#init.clock.now()
+    const answer = act(now)
+    this.#carryOut(this.node.drain(now))
+    this.#pump()
+    return answer
+  }
+
+  /** Resolves when the job is over, or `signal` aborts. */
+  untilOver(job: string, signal: AbortSignal): Promise<void> {
+    if (this.node.roots.ledger(job) === undefined && !this.#announcing.has(job)) return Promise.resolve()
+    return new Promise(resolve => {
+      const waiters = this.#waiters.get(job) ?? new Set()
+      this.#waiters.set(job, waiters)
+      const done = () => {
+        signal.removeEventListener('abort', done)
+        waiters.delete(done)
+        resolve()
+      }
+      waiters.add(done)
+      signal.addEventListener('abort', done, { once: true })
+    })
+  }
+
+  /**
+   * Leaves the mesh: takes nothing new, gives back what has not begun, lets running tasks end for STOP_GRACE_MS (not at
+   * all when `now`), kills the rest, says goodbye. Resolves when everything of it is reaped, sent and durable.
+   */
+  async stop(options: { now: boolean }): Promise<void> {
+    this.input(now => this.node.stop(now))
+    await this.#until(() => this.node.idle || this.#hurried, options.now ? 0 : STOP_GRACE_MS)
+    this.input(now => this.node.leave(now))
+    await this.#until(() => this.node.quiet, REAP_WAIT_MS)
+    this.input(() => this.node.goodbye())
+    await this.#outputs.idle()
+    await this.#after(FAREWELL_MS)
+    this.#stopped = true
+    this.#timer?.cancel()
+  }
+
+  /** A stop under way does not wait for running tasks any longer. */
+  hurry(): void {
+    this.#hurried = true
+  }
+
+  /** Jobs whose end is being written; they are neither running nor finished yet. */
+  readonly #announcing = new Map<string, Job>()
+
+  announcing(job: string): Job | undefined {
+    return this.#announcing.get(job)
+  }
+
+  nameOf(peer: string): string {
+    if (peer === this.#init.network.self) return this.#init.name
+    return this.node.view.get(peer)?.advertisement?.name ?? ''
+  }
+
+  #tick(): void {
+    const { clock, network } = this.#init
+    this.input(now => {
+      this.node.listening(network.addresses())
+      this.node.tick(now, clock.wall())
+    })
+    if (!this.#stopped) this.#timer = clock.after(TICK_INTERVAL_MS, () => this.#tick())
+  }
+
+  #pump(): void {
+    if (this.#pumping) return
+    this.#pumping = true
+    try {
+      for (let act = this.#inbox.shift(); act !== undefined; act = this.#inbox.shift()) {
+        act()
+        this.#carryOut(this.node.drain(this.#init.clock.now()))
+      }
+    } finally {
+      this.#pumping = false
+    }
+  }
+
+  #carryOut(output: NodeOutput): void {
+    if (output.records.length === 0 && output.effects.length === 0) return
+    const writes: JournalWrite[] = output.records.map(({ job, record }) => ({ kind: 'record', job, record }))
+    for (const effect of output.effects) if (effect.kind === 'announce') writes.push(this.#finish(effect))
+    this.#outputs.push(writes, () => {
+      for (const effect of output.effects) this.#effect(effect)
+    })
+  }
+
+  #finish(effect: NodeEffect & { kind: 'announce' }): JournalWrite {
+    const { state, detectionMs } = effect
+    const records = state.records.map(decodeRecord)
+    const times = { announcedAt: this.#init.clock.wall(), detectionMs }
+    const summary: JobSummary = finishedJob(state, records, times, this)
+    const items = taskItems(state, records)
+    this.#announcing.set(effect.job, { ...summary, items })
+    return { kind: 'finish', summary, items }
+  }
+
+  #effect(effect: NodeEffect): void {
+    const { network, logger } = this.#init
+    switch (effect.kind) {
+      case 'send':
+        network.send(effect.to, effect.frame)
+        return
+      case 'publish':
+        return network.publish(effect.advertisement)
+      case 'cut':
+        return network.disconnect(effect.peer, effect.reason)
+      case 'learn':
+        return network.learn(effect.peer, effect.addresses)
+      case 'start':
+        return this.#start(effect)
+      case 'kill':
+        return this.attempts.kill(effect.job, effect.obligation, effect.reason)
+      case 'child-settled':
+        return this.attempts.childSettled(effect)
+      case 'announce':
+        return this.#announce(effect.job)
+      case 'member-changed':
+        this.events.emit(`peer.${effect.to}`, effect.peer, {
+          from: effect.from ?? null,
+          name: this.nameOf(effect.peer)
+        })
+        return
+      case 'stale-boot':
+        return this.#init.fatal({ kind: 'stale-boot', incarnation: effect.incarnation })
+      case 'log':
+        logger[effect.level](effect.message, effect.fields)
+    }
+  }
+
+  /** The journal may have taken its time: the lease is asked again at the very start (R1). */
+  #start(effect: NodeEffect & { kind: 'start' }): void {
+    const { job, obligation, task } = effect
+    let wanted = false
+    this.ask(now => {
+      wanted = this.node.mayStart(job, obligation, now)
+    })
+    if (!wanted) return
+    this.events.emit('task.started', `${job}.${task.path}`, { capability: task.capability, attempt: effect.attempt })
+    this.attempts.start(effect)
+  }
+
+  #announce(job: string): void {
+    const over = this.#announcing.get(job)
+    this.#announcing.delete(job)
+    this.events.emit('job.announced', job, { verdict: over?.verdict, detectionMs: over?.timings.detectionMs })
+    this.#init.logger.info('job over', { job, verdict: over?.verdict, tasks: over?.tasks.total })
+    for (const done of [...(this.#waiters.get(job) ?? [])]) done()
+    this.#waiters.delete(job)
+  }
+
+  async #until(reached: () => boolean, waitMs: number): Promise<void> {
+    const end = this.#init.clock.now() + waitMs
+    while (!reached() && this.#init.clock.now() < end) await this.#after(STOP_POLL_MS)
+  }
+
+  #after(ms: number): Promise<void> {
+    return new Promise(resolve => this.#init.clock.after(ms, resolve))
+  }
+}

@@ -1,0 +1,162 @@
+import { createHash } from 'node:crypto'
+import {
+  boundDecision,
+  type Considered,
+  INPUT_BYTES_MAX,
+  type PeerId,
+  RUNNING_JOBS_MAX,
+  StarlingError,
+  type SubmittedRecord,
+  WAITING_INPUT_BYTES_MAX
+} from '../core/index.ts'
+import type { Clock, Journal, Random } from '../ports/index.ts'
+import type { Placement, SubmitRequest } from '../wire/api/index.ts'
+import type { Engine } from './engine.ts'
+import { placementView } from './job-views.ts'
+import { toBytes } from './json-bytes.ts'
+import { resolveId } from './resolve-id.ts'
+
+export interface SubmissionsInit {
+  readonly engine: Engine
+  readonly journal: Pick<Journal, 'jobByKey'>
+  readonly clock: Clock
+  readonly random: Random
+}
+
+interface Checked {
+  readonly capability: string
+  readonly input: Uint8Array
+  readonly on: PeerId | undefined
+  readonly candidates: readonly Considered[]
+}
+
+/** Turns requests into jobs: checks them, makes them idempotent, explains where they would go. */
+export class Submissions {
+  readonly #init: SubmissionsInit
+  /** Submissions under a key that are being written now. */
+  readonly #pending = new Map<string, { fingerprint: string; job: Promise<string> }>()
+
+  constructor(init: SubmissionsInit) {
+    this.#init = init
+  }
+
+  async submit(request: SubmitRequest): Promise<{ id: string; existing: boolean }> {
+    const { journal } = this.#init
+    const input = inputBytes(request.input)
+    if (request.id === undefined) {
+      return { id: await this.#create(this.#check(request, input), request, undefined), existing: false }
+    }
+    const key = request.id
+    const fingerprint = fingerprintOf(request, input)
+    const known = journal.jobByKey(key) ?? this.#pending.get(key)
+    if (known !== undefined) {
+      if (known.fingerprint === fingerprint) return { id: await known.job, existing: true }
+      throw new StarlingError('ID_REUSED', `the id "${key}" was used for another submission`, {
+        hint: 'use another --id, or submit the same capability, input and peer again'
+      })
+    }
+    const job = this.#create(this.#check(request, input), request, { key, fingerprint })
+    this.#pending.set(key, { fingerprint, job })
+    try {
+      return { id: await job, existing: false }
+    } finally {
+      this.#pending.delete(key)
+    }
+  }
+
+  plan(request: SubmitRequest): Placement {
+    const { candidates } = this.#check(request, inputBytes(request.input))
+    const able = candidates.filter(({ eligible }) => eligible)
+    const [first] = able.filter(({ free }) => (free ?? 0) > 0)
+    if (first === undefined) {
+      const reason = `all slots of ${able.length} able peers are taken: it would wait here for the first one to fall free`
+      return placementView({ chosen: null, reason, candidates, waitedMs: null })
+    }
+    const local = candidates.find(({ peer, free }) => peer === this.#init.engine.node.view.self && (free ?? 0) > 0)
+    const chosen = local?.eligible === true ? local : [...able].sort((a, b) => (b.free ?? 0) - (a.free ?? 0))[0]
+    const peer = (chosen ?? first).peer
+    const why = 'the likely one: two hosts are asked, and the first with a free slot gets it'
+    return placementView({ ...boundDecision(peer, candidates, [], 0), reason: why, waitedMs: null })
+  }
+
+  async #create(
+    checked: Checked,
+    request: SubmitRequest,
+    key: { key: string; fingerprint: string } | undefined
+  ): Promise<string> {
+    const { engine, clock, random } = this.#init
+    const job = random.id()
+    const { capability, input, on } = checked
+    const traceparent = request.traceparent ?? ''
+    const submitted: SubmittedRecord = {
+      kind: 'submitted',
+      job,
+      capability,
+      input,
+      on,
+      traceparent,
+      submittedAt: clock.wall()
+    }
+    await engine.submit(submitted, key)
+    return job
+  }
+
+  #check(request: SubmitRequest, input: Uint8Array): Checked {
+    const { engine, clock } = this.#init
+    const { node } = engine
+    const { capability } = request
+    if (node.stopping)
+      throw new StarlingError('DAEMON_STOPPING', 'this daemon is stopping', { hint: 'submit to another one' })
+    const running = node.roots.ledgers()
+    const waiting = running.reduce((sum, { state }) => sum + (state.obligation?.task.input.length ?? 0), 0)
+    if (running.length >= RUNNING_JOBS_MAX || waiting + input.length > WAITING_INPUT_BYTES_MAX) {
+      const message = `${running.length} jobs with ${waiting} bytes of input are running here already`
+      throw new StarlingError('LIMIT_REACHED', message, { hint: 'wait for some of them, or submit at another daemon' })
+    }
+    const on = request.on === undefined ? undefined : this.#peer(request.on)
+    const candidates = node.consider(capability, on, clock.now())
+    const offered = candidates.some(({ free, peer }) => free !== null && (on === undefined || peer === on))
+    if (!offered) this.#refuse(capability, on)
+    return { capability, input, on, candidates }
+  }
+
+  #refuse(capability: string, on: PeerId | undefined): never {
+    const { node } = this.#init.engine
+    const known = [...node.knownCapabilities()].sort()
+    const there = known.length === 0 ? 'Nothing is offered now.' : `Offered now: ${known.join(', ')}.`
+    const who = on === undefined ? 'No peer offers' : `${this.#init.engine.nameOf(on) || on} does not offer`
+    throw new StarlingError('NO_CAPABLE_PEER', `${who} "${capability}". ${there}`, {
+      hint: 'declare it in the configuration of a host, or start an SDK worker that serves it'
+    })
+  }
+
+  /** A peer by name, id or unique prefix. */
+  #peer(wanted: string): PeerId {
+    const { node, nameOf } = this.#init.engine
+    const peers = [node.view.self, ...node.view.members().map(({ peer }) => peer)]
+    const named = peers.filter(peer => nameOf.call(this.#init.engine, peer) === wanted)
+    const [only] = named
+    if (named.length === 1 && only !== undefined) return only
+    return resolveId('peer', wanted, named.length > 1 ? named : peers)
+  }
+}
+
+export function inputBytes(input: unknown): Uint8Array {
+  const bytes = toBytes(input)
+  if (bytes.length > INPUT_BYTES_MAX) {
+    throw new StarlingError(
+      'INPUT_TOO_LARGE',
+      `the input is ${bytes.length} bytes long; the limit is ${INPUT_BYTES_MAX}`,
+      {
+        hint: 'pass a path or a reference instead of the content'
+      }
+    )
+  }
+  return bytes
+}
+
+/** What makes two submissions the same. */
+function fingerprintOf(request: SubmitRequest, input: Uint8Array): string {
+  const head = JSON.stringify([request.capability, request.on ?? null])
+  return createHash('sha256').update(head).update('\0').update(input).digest('hex')
+}

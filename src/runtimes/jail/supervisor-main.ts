@@ -1,0 +1,39 @@
+/**
+ * Program of the supervisor process: waits until its daemon is gone, kills what the daemon has left behind, ends.
+ *
+ * Its only argument is a `SupervisorTask` as JSON. On stdin the daemon names the leaders of its jails, one a line: `+PID`
+ * when started, `-PID` when gone. The end of stdin means that the daemon is gone, by whatever means: the kernel closes
+ * the pipe. Nothing depends on those lines but processes that have wiped their environment: all others carry the mark.
+ */
+import { createInterface } from 'node:readline'
+import { Cgroup } from './cgroup.ts'
+import { SUPERVISOR_LIMIT_MS, type SupervisorTask } from './supervisor-task.ts'
+import { sweep } from './sweep.ts'
+
+const task: SupervisorTask = JSON.parse(process.argv[2] ?? '')
+const leaders = new Set<number>()
+
+// A signal to stop the daemon may reach its whole group or terminal; this process has to outlive it.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGPIPE'] as const) process.on(signal, () => {})
+process.title = 'starling-supervisor'
+
+try {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const pid = Number(line.slice(1))
+    if (!Number.isInteger(pid) || pid <= 1) continue
+    if (line.startsWith('+')) leaders.add(pid)
+    else leaders.delete(pid)
+  }
+} catch {
+  // A broken pipe says the same as a closed one, and there is nobody left to tell.
+}
+
+const report = await sweep(
+  {
+    matches: mark => mark.home === task.home && mark.boot === task.boot,
+    leaders,
+    cgroups: task.cgroup === undefined ? [] : [new Cgroup(task.cgroup)]
+  },
+  SUPERVISOR_LIMIT_MS
+)
+process.exit(report.left.length === 0 ? 0 : 1)
