@@ -4,7 +4,7 @@
  * one would fail in the middle of some dependency with a message about syntax. Only syntax of Node 14 in this file.
  */
 const NODE_MAJOR_MIN = 22
-const NODE_MINOR_MIN = 12
+const NODE_MINOR_MIN = 16
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 

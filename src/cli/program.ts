@@ -29,6 +29,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = 
   token: () => import('./commands/token.ts'),
   join: () => import('./commands/join.ts'),
   doctor: () => import('./commands/doctor.ts'),
+  demo: () => import('./commands/demo.ts'),
   version: () => import('./commands/version.ts'),
   completion: () => import('./commands/completion.ts'),
   __complete: () => import('./commands/complete.ts')

@@ -88,7 +88,9 @@ async function answer(
   const requestId = randomUUID()
   outgoing.setHeader('x-request-id', requestId)
   const gone = new AbortController()
-  outgoing.once('close', () => gone.abort())
+  outgoing.once('close', () => {
+    if (!outgoing.writableFinished) gone.abort()
+  })
   outgoing.once('finish', () => {
     if (init.closing.aborted) incoming.socket.end()
   })

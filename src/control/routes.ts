@@ -192,6 +192,7 @@ function list(kind: string, item: z.ZodType): Answer {
 async function child(request: CheckedRequest<unknown, unknown>, timeoutMs: number): Promise<unknown> {
   const { api, parameters, signal } = request
   const childId = parameters.child ?? ''
+  signal.throwIfAborted()
   const ended = new AbortController()
   const timeout = setTimeout(() => ended.abort(), Math.max(timeoutMs, CHILD_LOOK_MS))
   try {

@@ -133,14 +133,19 @@ export class WorkerSocket implements WorkerConnection {
       throw new StarlingError('LIMIT_REACHED', `this worker has ${SESSION_SPAWNS_MAX} spawns that are not answered yet`)
     }
     this.#spawns += 1
+    this.#answer(session, message).finally(() => {
+      this.#spawns -= 1
+    })
+  }
+
+  async #answer(session: WorkerSession, message: Extract<WorkerMessage, { kind: 'spawn' }>): Promise<void> {
     const { ref, attemptId, capability, input, watch } = message
-    session
-      .spawn(attemptId, { capability, input, watch })
-      .then(value => this.#send({ kind: 'reply', ref, value }))
-      .catch((error: unknown) => this.#reject(ref, error))
-      .finally(() => {
-        this.#spawns -= 1
-      })
+    try {
+      const value = await session.spawn(attemptId, { capability, input, watch })
+      this.#send({ kind: 'reply', ref, value })
+    } catch (error) {
+      this.#reject(ref, error)
+    }
   }
 
   #reject(ref: number, error: unknown): void {

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml'
 import { StarlingError } from '../core/errors.ts'
 
 /** A configuration is written by hand; a file longer than this is another file. */
@@ -34,6 +34,8 @@ export function parseConfigText(text: string, path: string): ConfigFile {
   }
   const [problem] = [...document.errors, ...document.warnings]
   if (problem !== undefined) throw invalid(`${place(problem.pos[0])}: ${problem.message}`)
+  const hidden = prototypeKey(document)
+  if (hidden !== undefined) throw invalid(`${place(hidden)}: "__proto__" cannot be a key`)
   return {
     path,
     values: toValues(document, path),
@@ -47,6 +49,19 @@ function toValues(document: Document.Parsed, path: string): unknown {
   } catch (error) {
     throw invalid(`${path}: ${error instanceof Error ? error.message : String(error)}`, error)
   }
+}
+
+/** Plain objects, and what checks them, pass over this key without a word. */
+function prototypeKey(document: Document.Parsed): number | undefined {
+  let offset: number | undefined
+  visit(document, {
+    Pair(_, { key }) {
+      if (!isScalar(key) || key.value !== '__proto__') return undefined
+      offset = key.range?.[0] ?? 0
+      return visit.BREAK
+    }
+  })
+  return offset
 }
 
 function offsetOf(document: Document.Parsed, steps: readonly PropertyKey[]): number {

@@ -10,6 +10,7 @@ import { type Config, loadConfig } from './config.ts'
 import { composeApi } from './daemon-api.ts'
 import { diagnose } from './doctor.ts'
 import { type Home, loadIdentity, lockHome, prepareHome, resolveHome } from './home.ts'
+import { fileDestination } from './log-destination.ts'
 import { isAlone, type MeshSession, type MeshSessionInit, startMeshSession } from './mesh-session.ts'
 import { metricsOf } from './metrics.ts'
 import { pinoLogger } from './pino-logger.ts'
@@ -26,6 +27,8 @@ export interface DaemonOptions {
   readonly mdns?: boolean
   /** Token of the swarm to join. */
   readonly join?: string
+  /** The log goes to the home's log file, which is kept short, and not to stderr: for a daemon in the background. */
+  readonly logToFile?: boolean
   readonly env: NodeJS.ProcessEnv
 }
 
@@ -51,7 +54,8 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   const lock = lockHome(home)
   const undo: (() => void | Promise<void>)[] = [() => lock.release()]
   try {
-    const logger = pinoLogger({ level: config.log.level })
+    const destination = options.logToFile === true ? fileDestination(home.logs) : undefined
+    const logger = pinoLogger({ level: config.log.level, destination })
     const store = openStore({ path: home.database, logger, clock: systemClock })
     undo.push(() => store.close())
     const daemon = new Daemon({ home, config, logger, store, env })

@@ -29,5 +29,8 @@ export function metricsOf(mesh: () => MeshSession): () => Promise<string> {
   gauge('network_events', 'Counts of the network adapter since it started.', ['event'], of => {
     for (const [event, count] of Object.entries(mesh().network.counters())) of.set({ event }, count)
   })
+  gauge('job_frames_sent_total', 'Frames of jobs sent to other daemons, by kind.', ['kind'], of => {
+    for (const [kind, count] of mesh().engine.framesSent) of.set({ kind }, count)
+  })
   return () => registry.metrics()
 }

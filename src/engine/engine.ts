@@ -1,6 +1,7 @@
 import {
   type Boot,
   type LedgerRecord,
+  LedgerState,
   MeshNode,
   type NodeEffect,
   type NodeOutput,
@@ -56,6 +57,8 @@ export class Engine {
   readonly events: EventLog
   readonly logs: TaskLogs
   readonly attempts: Attempts
+  /** Frames of jobs that were sent to other daemons, by kind; greetings and heartbeats are not counted. */
+  readonly framesSent = new Map<string, number>()
   readonly #init: EngineInit
   readonly #outputs: OutputQueue
   readonly #inbox: (() => void)[] = []
@@ -87,11 +90,31 @@ export class Engine {
       if (record.kind === 'submitted') jobs.set(job, { submitted: record, history: [] })
       else jobs.get(job)?.history.push(record)
     }
+    const damaged = new Set(this.#init.journal.damage().map(({ job }) => job))
     for (const { submitted, history } of jobs.values()) {
+      if (damaged.has(submitted.job)) {
+        this.#endDamaged(submitted, history)
+        continue
+      }
       this.#init.logger.info('carrying on with a job of an earlier boot', { job: submitted.job })
       this.input(now => this.node.adopt(submitted, history, now))
     }
     this.#tick()
+  }
+
+  /**
+   * A job whose journal has a hole cannot be carried on: what was granted or handed out in the hole is unknown. It ends
+   * as incomplete; hosts that still work for it are told that it is over when they next renew.
+   */
+  #endDamaged(submitted: SubmittedRecord, history: readonly LedgerRecord[]): void {
+    const { job } = submitted
+    this.#init.logger.error('the journal of a job is damaged: it ends as incomplete', { job, code: 'STORAGE_FAILED' })
+    const state = new LedgerState(submitted)
+    for (const record of history) state.apply(record)
+    state.abandon(encodeRecord, this.#init.network.self)
+    this.#outputs.push([this.#finish({ kind: 'announce', job, state, detectionMs: undefined })], () =>
+      this.#announce(job)
+    )
   }
 
   /** What the network is to call. */
@@ -236,8 +259,7 @@ export class Engine {
     const { network, logger } = this.#init
     switch (effect.kind) {
       case 'send':
-        network.send(effect.to, effect.frame)
-        return
+        return this.#send(effect)
       case 'publish':
         return network.publish(effect.advertisement)
       case 'cut':
@@ -263,6 +285,12 @@ export class Engine {
       case 'log':
         logger[effect.level](effect.message, effect.fields)
     }
+  }
+
+  #send({ to, frame }: NodeEffect & { kind: 'send' }): void {
+    const sent = this.#init.network.send(to, frame)
+    // A frame that finds no link is sent anew from state when there is one again.
+    if (sent && 'job' in frame) this.framesSent.set(frame.kind, (this.framesSent.get(frame.kind) ?? 0) + 1)
   }
 
   /** The journal may have taken its time: the lease is asked again at the very start (R1). */

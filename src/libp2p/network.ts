@@ -411,5 +411,5 @@ function listenError(error: unknown, listen: readonly string[]): StarlingError {
 
 /** libp2p's message is a paragraph; the system's own words are in its last lines. */
 function firstCause(message: string): string {
-  return message.match(/listen \w+[^\n]*|E[A-Z]{4,}[^\n]*/)?.[0] ?? message.split('\n')[0] ?? message
+  return message.match(/\bE[A-Z]{4,}[^\n]*/)?.[0] ?? message.split('\n')[0] ?? message
 }

@@ -11,12 +11,16 @@ export interface Journal {
   /**
    * Writes atomically and in order; resolves when everything in `writes` is on disk (fsync). Writes of a later call
    * are never durable before those of an earlier one. @throws StarlingError STORAGE_FAILED: then nothing of this call,
-   * nor of any later one, is durable, and the daemon must take no new work.
+   * nor of any later one, is durable, and the daemon must take no new work; LIMIT_REACHED, INTERNAL for writes that
+   * cannot be stored at all: later calls go on.
    */
   commit(writes: readonly JournalWrite[]): Promise<void>
 
   /** All records of unfinished jobs, in the order of their commit. A torn tail is reported by the log and left out. */
   replay(): Iterable<{ job: JobId; record: LedgerRecord }>
+
+  /** What was found to be damaged so far; replay finds the holes of unfinished jobs and leaves out what follows them. */
+  damage(): readonly { readonly job: JobId }[]
 
   /** Finished jobs, newest first. */
   finished(limit: number): JobSummary[]

@@ -21,6 +21,9 @@ import { HttpConnection, type RequestOptions } from './http-connection.ts'
 import { socketPath } from './socket-path.ts'
 import { eventStream } from './sse.ts'
 
+/** Pause before a wait is asked for again: a daemon that stops ends its waits early, and must not be asked in a loop. */
+const ASK_AGAIN_MS = 50
+
 /** Pause before a stream that broke off without an event is opened again, so that a failing one is no busy loop. */
 const REOPEN_MS = 200
 
@@ -106,6 +109,7 @@ export class DaemonClient {
       const path = `/v1/jobs/${segment(id)}${query({ wait: wait(left) })}`
       const job = await this.#get<Job>(path, { signal: options.signal })
       if (job.verdict !== 'running' || performance.now() >= end) return job
+      await pause(Math.min(ASK_AGAIN_MS, left), options.signal)
     }
   }
 
@@ -124,8 +128,9 @@ export class DaemonClient {
     const path = `/v1/tasks/${segment(taskId)}/children/${segment(childId)}${query({ wait: wait(WAIT_MS_MAX) })}`
     for (;;) {
       const child = await this.#get<Child>(path, { signal: options.signal })
-      if (child.outcome === null) continue
-      return { taskId: child.taskId, outcome: child.outcome, result: child.result, error: child.error }
+      const { outcome, result, error } = child
+      if (outcome !== null) return { taskId: child.taskId, outcome, result, error }
+      await pause(ASK_AGAIN_MS, options.signal)
     }
   }
 
@@ -172,6 +177,11 @@ export class DaemonClient {
 
   async doctor(): Promise<Finding[]> {
     return (await this.#get<{ items: Finding[] }>('/v1/doctor')).items
+  }
+
+  /** The daemon's figures in the text format of Prometheus. */
+  metrics(): Promise<string> {
+    return this.#http.text('/metrics')
   }
 
   /** Resolves when the daemon has begun to stop; its socket goes away when it is done. */

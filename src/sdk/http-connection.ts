@@ -41,6 +41,11 @@ export class HttpConnection {
     return parseBody(await this.#readText(await this.open(method, path, options)))
   }
 
+  /** A GET that is answered with text. */
+  async text(path: string): Promise<string> {
+    return this.#readText(await this.open('GET', path, {}))
+  }
+
   /** Sends a request and resolves with the response, its body unread, if its status is a success. */
   async open(method: 'GET' | 'POST', path: string, options: RequestOptions, again = true): Promise<IncomingMessage> {
     options.signal?.throwIfAborted()

@@ -20,7 +20,10 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   const started = await readStarted().catch(() => undefined)
-  if (started !== undefined && isAlive(started.pid)) process.kill(started.pid, 'SIGKILL')
+  if (started !== undefined && isAlive(started.pid)) {
+    process.kill(started.pid, 'SIGTERM')
+    await vi.waitFor(() => expect(isAlive(started.pid)).toBe(false), { timeout: STARTED_MS })
+  }
   await rm(home, { recursive: true, force: true })
 })
 

@@ -40,6 +40,11 @@ export class MemoryJournal implements Journal {
     }
   }
 
+  /** Nothing breaks in memory. */
+  damage(): [] {
+    return []
+  }
+
   finished(limit: number): JobSummary[] {
     const newestFirst = [...this.#summaries().values()].reverse().slice(0, limit)
     return newestFirst.map(({ summary: { result: _, ...rest } }) => structuredClone(rest))

@@ -184,7 +184,7 @@ export class MessageSoup {
   /** The daemon stands still (SIGSTOP, swap, a busy loop); its bodies run on until the supervisor ends them. */
   pause(host: SoupHost, forMs: number): void {
     if (!host.alive) return
-    host.pausedUntil = this.time.now + forMs
+    host.pausedUntil = Math.max(host.pausedUntil, this.time.now + forMs)
     const { side } = host
     const watch = () => {
       if (host.side !== side || !host.alive || this.time.now >= host.pausedUntil) return

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { ChildOutcome } from '../../ports/runtime.ts'
+import type { ChildOutcome } from '../../sdk/index.ts'
 import type { SpawnRequest } from '../../wire/api/schemas.ts'
 import { StarlingError } from '../../wire/errors.ts'
 import { type Cli, EXIT_INTERRUPTED } from '../cli.ts'

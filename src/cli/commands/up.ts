@@ -59,7 +59,7 @@ async function detach(cli: Cli, options: UpOptions): Promise<void> {
 async function runInBackground(cli: Cli): Promise<void> {
   const options = await detachedOptions<UpOptions>()
   try {
-    await run(cli, options, ready => reportDetached({ kind: 'ready', ready }))
+    await run(cli, { ...options, background: true }, ready => reportDetached({ kind: 'ready', ready }))
   } catch (thrown) {
     const error = asStarlingError(thrown)
     await reportDetached({ kind: 'failed', code: error.code, message: error.message, hint: error.hint })
@@ -76,6 +76,7 @@ async function run(cli: Cli, options: UpOptions, onReady: (ready: Ready) => Prom
     ...(options.peer === undefined ? {} : { peers: options.peer }),
     ...(options.mdns ? {} : { mdns: false }),
     ...(options.join === undefined ? {} : { join: options.join }),
+    ...(options.background ? { logToFile: true } : {}),
     env: cli.env
   })
   let signals = 0
@@ -102,24 +103,28 @@ async function report(cli: Cli, ready: Ready, options: UpOptions): Promise<void>
   terminal.out(`${terminal.style('bold', ready.name)} is up: peer ${shortPeerId(ready.peerId)}, pid ${ready.pid}`)
   terminal.out(`  listening  ${ready.listen.join('\n             ') || 'nowhere'}`)
   terminal.out(`  socket     ${ready.socket}`)
-  terminal.out(`  swarm      ${await swarmText(cli, ready.socket)}`)
-  terminal.out('To add a machine, run here:   starling token create')
-  terminal.out('and there, with what it says: starling up --join TOKEN')
+  const swarm = await swarmOf(cli, ready.socket)
+  terminal.out(`  swarm      ${swarm.text}`)
+  if (swarm.mayAdmit) {
+    terminal.out('To add a machine, run here:   starling token create')
+    terminal.out('and there, with what it says: starling up --join TOKEN')
+  }
   terminal.out(options.detach ? 'To stop: starling down' : 'To stop: Ctrl-C, or starling down')
 }
 
 /** Size of the swarm as the daemon sees it now; peers may still be on their way. */
-async function swarmText(cli: Cli, socket: string): Promise<string> {
+async function swarmOf(cli: Cli, socket: string): Promise<{ text: string; mayAdmit: boolean }> {
   const client = await cli.client(socket)
   try {
     const [{ swarm }, peers] = await Promise.all([client.status(), client.peers()])
     const alive = peers.filter(peer => peer.self || peer.state === 'alive').length
-    return `${swarm.id}, ${count(alive, 'machine')} so far, role ${swarm.role}`
+    const text = `${swarm.id}, ${count(alive, 'machine')} so far, role ${swarm.role}`
+    return { text, mayAdmit: swarm.role === 'admin' }
   } catch (error) {
     // The daemon is ready, whatever this question came to.
     if (!(error instanceof StarlingError)) throw error
     cli.terminal.note(`the swarm cannot be shown: ${error.code}: ${error.message}`)
-    return 'unknown'
+    return { text: 'unknown', mayAdmit: false }
   } finally {
     client.close()
   }

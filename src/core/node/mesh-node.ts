@@ -330,14 +330,14 @@ export class MeshNode {
   }
 
   #startBodies(now: Monotonic): void {
-    for (const { job, obligation } of this.host.slots.startable()) {
+    for (const { job, obligation, capability } of this.host.slots.startable()) {
       const at = this.#step(now)
       const tree = this.host.participant(job)?.live(at)
       const vertex = tree?.vertex(obligation)
       const begins = tree?.started(obligation, this.#wall) ?? false
       this.#apply(at)
       if (vertex === undefined || !begins) {
-        if (vertex !== undefined) this.host.slots.leave(vertex.task.capability)
+        this.host.slots.leave(capability)
         continue
       }
       const { task } = vertex

@@ -49,6 +49,8 @@ interface Group {
   readonly waiting: Map<ObligationId, Demand>
   /** Slots asked for and not yet answered, per host. */
   readonly asked: Map<PeerId, { readonly request: number; open: number }>
+  /** When somebody was last known to offer the capability. */
+  offeredAt: Monotonic
 }
 
 /**
@@ -78,7 +80,7 @@ export class Placer {
     let group = this.#groups.get(key)
     if (group === undefined) {
       const { job, capability, root, on } = demand
-      group = { job, capability, root, on, waiting: new Map(), asked: new Map() }
+      group = { job, capability, root, on, waiting: new Map(), asked: new Map(), offeredAt: demand.since }
       this.#groups.set(key, group)
     }
     group.waiting.set(demand.obligation, demand)
@@ -154,12 +156,14 @@ export class Placer {
     }
   }
 
-  /** Tasks that have waited too long for a capability that nobody offers. */
+  /** Tasks that wait for a capability that nobody has offered for too long. Call at every tick. */
   unplaceable(candidates: (capability: string) => readonly Candidate[], now: Monotonic): Demand[] {
     const out: Demand[] = []
     for (const group of this.#groups.values()) {
-      if (eligible(group, candidates(group.capability)).length > 0) continue
-      for (const demand of group.waiting.values()) if (now - demand.since >= UNPLACEABLE_AFTER_MS) out.push(demand)
+      if (eligible(group, candidates(group.capability)).length > 0) group.offeredAt = now
+      for (const demand of group.waiting.values()) {
+        if (now - Math.max(demand.since, group.offeredAt) >= UNPLACEABLE_AFTER_MS) out.push(demand)
+      }
     }
     return out
   }
@@ -169,15 +173,18 @@ export class Placer {
     const hosts = eligible(group, all)
     const local = hosts.find(host => host.local)
     const wanted = need * (local !== undefined && local.free >= need ? 1 : SAMPLE)
-    let open = 0
-    for (const asked of group.asked.values()) open += asked.open
+    // What the asked hosts are likely to give soon. A busy one counts for one slot, however much it is asked for: with a
+    // large backlog everybody must be asked.
+    let expected = 0
+    const likely = (open: number, free: number) => Math.min(open, Math.max(1, free))
+    for (const { peer, free } of hosts) expected += likely(group.asked.get(peer)?.open ?? 0, free)
     const left = hosts.filter(({ peer }) => !group.asked.has(peer))
-    while (open < wanted && left.length > 0) {
+    while (expected < wanted && left.length > 0) {
       const [host] = left.splice(pick(left, group, random), 1)
-      if (host !== undefined) open += this.#reserve(group, host.peer, need, frames)
+      if (host !== undefined) expected += likely(this.#reserve(group, host.peer, need, frames), host.free)
     }
     // Everybody has been asked: ask again for what has come since, but not for every single task.
-    if (open >= wanted) return
+    if (expected >= wanted) return
     for (const [peer, asked] of group.asked)
       if (asked.open <= need / 2) this.#reserve(group, peer, need - asked.open, frames)
   }

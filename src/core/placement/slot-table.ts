@@ -27,9 +27,11 @@ interface Waiting extends SlotRequest {
   heldUntil: Monotonic
 }
 
-interface Queued {
+/** An accepted attempt that waits for its slot, or has just been given it. */
+export interface Queued {
   readonly job: JobId
   readonly obligation: ObligationId
+  readonly capability: string
 }
 
 interface Capability {
@@ -56,7 +58,7 @@ export class SlotTable {
       if (slots > 0) return []
       const dropped = [...known.requests.values()]
       known.requests.clear()
-      if (known.busy === 0 && known.queue.length === 0) this.#capabilities.delete(name)
+      this.#dropUnused(name)
       return dropped
     }
     if (slots > 0) this.#capabilities.set(name, { slots, busy: 0, queue: [], requests: new Map() })
@@ -105,7 +107,7 @@ export class SlotTable {
       const waiting = requests.get(key)
       if (waiting === undefined) continue
       waiting.held = Math.max(0, waiting.held - slots)
-      if (all) requests.delete(key)
+      if (all || isSpent(waiting)) requests.delete(key)
     }
   }
 
@@ -118,32 +120,30 @@ export class SlotTable {
 
   /** Requests and queued attempts of a job are void. */
   drop(job: JobId): void {
-    for (const { requests, queue } of this.#capabilities.values()) {
+    for (const [name, { requests, queue }] of this.#capabilities) {
       for (const [key, waiting] of requests) if (waiting.job === job) requests.delete(key)
       removeAll(queue, queued => queued.job === job)
+      this.#dropUnused(name)
     }
   }
 
   /** A handed-off attempt waits for its slot: the one that was set aside for `request`, if it still is. */
   enqueue(job: JobId, obligation: ObligationId, capability: string, from: PeerId, request: number): void {
-    let entry = this.#capabilities.get(capability)
-    if (entry === undefined) {
-      // The capability went away while the hand-off travelled; the caller gives the attempt back.
-      entry = { slots: 0, busy: 0, queue: [], requests: new Map() }
-      this.#capabilities.set(capability, entry)
-    }
+    // The capability may have gone away while the hand-off travelled; then the caller gives the attempt back.
+    const entry = this.#entry(capability)
     const key = keyOf(from, request)
     const waiting = entry.requests.get(key)
     if (waiting !== undefined) {
       waiting.held = Math.max(0, waiting.held - 1)
-      if (waiting.held === 0 && waiting.wanted === 0) entry.requests.delete(key)
+      if (isSpent(waiting)) entry.requests.delete(key)
     }
-    entry.queue.push({ job, obligation })
+    entry.queue.push({ job, obligation, capability })
   }
 
   dequeue(job: JobId, obligation: ObligationId): void {
-    for (const { queue } of this.#capabilities.values()) {
+    for (const [name, { queue }] of this.#capabilities) {
       removeAll(queue, queued => queued.job === job && queued.obligation === obligation)
+      this.#dropUnused(name)
     }
   }
 
@@ -170,8 +170,7 @@ export class SlotTable {
 
   /** An attempt takes a slot again (its wait for a child is over), even when none is free: it has begun already. */
   enter(capability: string): void {
-    const entry = this.#capabilities.get(capability)
-    if (entry !== undefined) entry.busy += 1
+    this.#entry(capability).busy += 1
   }
 
   /** An attempt ended, or waits for a child. */
@@ -179,7 +178,7 @@ export class SlotTable {
     const entry = this.#capabilities.get(capability)
     if (entry === undefined) return
     entry.busy = Math.max(0, entry.busy - 1)
-    if (entry.slots === 0 && entry.busy === 0 && entry.queue.length === 0) this.#capabilities.delete(capability)
+    this.#dropUnused(capability)
   }
 
   /** Sets free slots aside for those who wait, one each in turn, and says so. */
@@ -219,10 +218,29 @@ export class SlotTable {
       for (const [key, waiting] of requests) {
         if (waiting.held === 0 || now < waiting.heldUntil) continue
         waiting.held = 0
-        if (waiting.wanted === 0) requests.delete(key)
+        if (isSpent(waiting)) requests.delete(key)
       }
     }
   }
+
+  #entry(name: string): Capability {
+    let entry = this.#capabilities.get(name)
+    if (entry === undefined) {
+      entry = { slots: 0, busy: 0, queue: [], requests: new Map() }
+      this.#capabilities.set(name, entry)
+    }
+    return entry
+  }
+
+  /** A capability that is offered no more is forgotten with its last attempt. */
+  #dropUnused(name: string): void {
+    const entry = this.#capabilities.get(name)
+    if (entry?.slots === 0 && entry.busy === 0 && entry.queue.length === 0) this.#capabilities.delete(name)
+  }
+}
+
+function isSpent(waiting: Waiting): boolean {
+  return waiting.held === 0 && waiting.wanted === 0
 }
 
 function keyOf(from: PeerId, request: number): string {

@@ -10,22 +10,22 @@ import type {
   TaskRecord,
   TaskSpec
 } from '../frames.ts'
-import {
-  childPath,
-  depthOf,
-  type Engagement,
-  type JobId,
-  type ObligationId,
-  obligationId,
-  type PeerId,
-  taskId
-} from '../ids.ts'
-import { DEPTH_MAX, FAN_OUT_MAX, OBLIGATIONS_MAX, RETURNS_MAX, WAITING_INPUT_BYTES_MAX } from '../limits.ts'
+import { childPath, type Engagement, type JobId, type ObligationId, obligationId, type PeerId } from '../ids.ts'
+import { RETURNS_MAX } from '../limits.ts'
 import type { Step } from './effects.ts'
 import type { Fences } from './fences.ts'
-import { type Binding, handoffOf, LOST_ERROR, type Obligation, RETURNED_ERROR, reissued } from './obligation.ts'
+import {
+  type Binding,
+  CANCELLED_ERROR,
+  handoffOf,
+  LOST_ERROR,
+  type Obligation,
+  RETURNED_ERROR,
+  reissued
+} from './obligation.ts'
 import { PartialSettles, settleFrames } from './settle-frames.ts'
-import { type BodyEnd, lostRecord, NOTHING, ownRecord, type PendingSettle, type Vertex } from './vertex.ts'
+import { refuseSpawn, type SpawnRefusal, TASK_GONE } from './spawn-refusal.ts'
+import { type BodyEnd, endOf, lostRecord, NOTHING, ownRecord, type PendingSettle, type Vertex } from './vertex.ts'
 
 export interface EngagedTreeInit {
   readonly job: JobId
@@ -34,12 +34,6 @@ export interface EngagedTreeInit {
   readonly engagement: Engagement
   readonly fences: Fences
   readonly encodeRecord: (record: TaskRecord) => Uint8Array
-}
-
-/** Why a spawn was refused; codes of the table in `errors.ts`. */
-export interface SpawnRefusal {
-  readonly code: 'TASK_ENDED' | 'LIMIT_REACHED'
-  readonly message: string
 }
 
 interface CancelAs {
@@ -219,7 +213,8 @@ export class EngagedTree {
     at: Step
   ): { task: TaskSpec; obligation: ObligationId } | SpawnRefusal {
     const vertex = this.#vertices.get(parent)
-    const refusal = this.#refuseSpawn(vertex, child.input.length)
+    const owed = { count: this.#owners.size, inputBytes: this.#inputBytes + child.input.length }
+    const refusal = refuseSpawn(this.#init.job, vertex, owed)
     if (vertex === undefined || refusal !== undefined) return refusal ?? TASK_GONE
     const task: TaskSpec = { path: childPath(vertex.task.path, vertex.children), ...child }
     vertex.children += 1
@@ -277,6 +272,9 @@ export class EngagedTree {
     const { outcome, result, error } = frame
     if (outcome === 'returned' || (outcome === 'cancelled' && vertex.state !== 'cancelling')) {
       this.#takeBack(vertex, obligation, from, at)
+    } else if (outcome === 'cancelled' && records.length === 0) {
+      // A tombstone: the host has never had the task, so it cannot write its record.
+      this.#writeOff(vertex, obligation, 'cancelled', CANCELLED_ERROR, at)
     } else {
       vertex.records.push(...records)
       this.#tellBody(vertex, obligation, { outcome, result, error }, at)
@@ -295,9 +293,7 @@ export class EngagedTree {
       for (const obligation of [...vertex.obligations.values()]) {
         const { binding } = obligation
         if (binding === undefined || !this.#fences.covers(binding.to, binding.toEngagement)) continue
-        // C4: what a cancelling owner had sent there is gone; the barrier of this fence covers its orphans.
-        if (vertex.state === 'cancelling') this.#disown(vertex, obligation.id)
-        else this.#writeOff(vertex, obligation, 'lost', LOST_ERROR, at)
+        this.#writeOff(vertex, obligation, 'lost', LOST_ERROR, at)
       }
       this.#settleIfQuiet(vertex, at)
     }
@@ -357,31 +353,6 @@ export class EngagedTree {
 
   // Inside
 
-  #refuseSpawn(vertex: Vertex | undefined, bytes: number): SpawnRefusal | undefined {
-    if (vertex === undefined) return TASK_GONE
-    if (vertex.state !== 'running') {
-      const why = vertex.state === 'cancelling' ? 'is being cancelled' : 'has ended'
-      const id = taskId(this.#init.job, vertex.task.path)
-      return { code: 'TASK_ENDED', message: `task ${id} ${why}: it cannot spawn any more` }
-    }
-    if (depthOf(vertex.task.path) + 1 >= DEPTH_MAX) {
-      return { code: 'LIMIT_REACHED', message: `tasks may be nested ${DEPTH_MAX} levels deep at the most` }
-    }
-    if (vertex.children >= FAN_OUT_MAX) {
-      return { code: 'LIMIT_REACHED', message: `one task may spawn ${FAN_OUT_MAX} children at the most` }
-    }
-    if (this.#owners.size >= OBLIGATIONS_MAX) {
-      return { code: 'LIMIT_REACHED', message: `one host may owe ${OBLIGATIONS_MAX} tasks of a job at the most` }
-    }
-    if (this.#inputBytes + bytes > WAITING_INPUT_BYTES_MAX) {
-      return {
-        code: 'LIMIT_REACHED',
-        message: `inputs of unsettled children hold ${this.#inputBytes} bytes here already`
-      }
-    }
-    return undefined
-  }
-
   #nextId(): ObligationId {
     this.#sequence += 1
     return obligationId(this.engagement, this.#sequence)
@@ -412,13 +383,19 @@ export class EngagedTree {
 
   /** C4: nothing is issued again under an owner that is being cancelled. */
   #takeBack(vertex: Vertex, obligation: Obligation, from: PeerId, at: Step): void {
-    if (vertex.state === 'cancelling') return
-    if (obligation.returns >= RETURNS_MAX) this.#writeOff(vertex, obligation, 'failed', RETURNED_ERROR, at)
+    if (vertex.state === 'cancelling') this.#writeOff(vertex, obligation, 'cancelled', CANCELLED_ERROR, at)
+    else if (obligation.returns >= RETURNS_MAX) this.#writeOff(vertex, obligation, 'failed', RETURNED_ERROR, at)
     else this.#own(vertex, reissued(obligation, this.#nextId()), from, at)
   }
 
   /** The owner itself settles an obligation, because no host will. */
-  #writeOff(vertex: Vertex, obligation: Obligation, outcome: 'failed' | 'lost', error: TaskError, at: Step): void {
+  #writeOff(
+    vertex: Vertex,
+    obligation: Obligation,
+    outcome: 'failed' | 'lost' | 'cancelled',
+    error: TaskError,
+    at: Step
+  ): void {
     this.#disown(vertex, obligation.id)
     vertex.lastEndedAt = Math.max(vertex.lastEndedAt, at.now)
     vertex.records.push(this.#init.encodeRecord(lostRecord(obligation, this.#init.self, outcome, error)))
@@ -449,7 +426,7 @@ export class EngagedTree {
         this.#sendCancel(obligation, at)
       } else {
         at.out.push({ kind: 'withdraw', job, obligation: obligation.id })
-        this.#disown(vertex, obligation.id)
+        this.#writeOff(vertex, obligation, 'cancelled', CANCELLED_ERROR, at)
       }
     }
     this.#settleIfQuiet(vertex, at)
@@ -499,12 +476,4 @@ export class EngagedTree {
       at.out.push({ kind: 'send', to: root, frame: { kind: 'fenced', job, fence, engagement: this.engagement } })
     }
   }
-}
-
-const TASK_GONE: SpawnRefusal = { code: 'TASK_ENDED', message: 'the task is over on this host' }
-
-function endOf(vertex: Vertex): { outcome: Outcome; error: TaskError | undefined; result: Uint8Array } {
-  if (vertex.state === 'cancelling' && vertex.cancelAs !== undefined) return { ...vertex.cancelAs, result: NOTHING }
-  if (vertex.end?.kind === 'completed') return { outcome: 'completed', error: undefined, result: vertex.end.result }
-  return { outcome: 'failed', error: vertex.end?.kind === 'failed' ? vertex.end.error : undefined, result: NOTHING }
 }

@@ -1,4 +1,4 @@
-import type { TaskError } from '../frames.ts'
+import type { TaskError, TaskRecord } from '../frames.ts'
 import {
   type Boot,
   type Engagement,
@@ -10,8 +10,9 @@ import {
   ROOT_ENGAGEMENT
 } from '../ids.ts'
 import { Fences } from './fences.ts'
-import { type Obligation, reissued } from './obligation.ts'
+import { DAMAGED_ERROR, type Obligation, reissued } from './obligation.ts'
 import type { LedgerRecord, SubmittedRecord } from './records.ts'
+import { lostRecord } from './vertex.ts'
 
 /** Path of a job's only root task. */
 export const ROOT_PATH = '0'
@@ -55,6 +56,16 @@ export class LedgerState {
   /** A hid that may have been seen nowhere is not used again after a restart (C7). */
   renameUnbound(): void {
     if (this.obligation !== undefined) this.obligation = { ...this.obligation, id: this.#nextId() }
+  }
+
+  /** Ends a job that cannot be carried on, because a part of its records is gone: its root task counts as lost. */
+  abandon(encodeRecord: (record: TaskRecord) => Uint8Array, self: PeerId): void {
+    if (this.obligation !== undefined) {
+      this.error = DAMAGED_ERROR
+      this.records = [encodeRecord(lostRecord(this.obligation, self, 'lost', DAMAGED_ERROR))]
+    }
+    this.obligation = undefined
+    this.announced = true
   }
 
   apply(record: LedgerRecord): void {

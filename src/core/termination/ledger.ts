@@ -62,6 +62,8 @@ export class Ledger {
     this.#init = init
     this.#state = new LedgerState(submitted)
     for (const record of history) this.#state.apply(record)
+    // It was read from the clock of an earlier boot, which cannot be compared with this one's.
+    if (history.length > 0) this.#state.lastEndedAt = undefined
   }
 
   get job(): JobId {
@@ -82,6 +84,7 @@ export class Ledger {
     for (const peer of this.#state.grants.keys()) this.#expiresAt.set(peer, at.now + LEASE_EXPIRY_MS)
     // An attempt that was not bound before the crash never left; it gets a new name all the same (C7).
     if (this.#state.obligation?.binding === undefined) this.#state.renameUnbound()
+    this.#writeOffFenced(at)
     this.#place(undefined, at)
     this.#close(at)
   }
@@ -241,7 +244,6 @@ export class Ledger {
     this.#progress.delete(peer)
     if (grant === undefined) return
     const fence = grant.engagement
-    const hit = this.#state.obligation?.binding
     this.#record({ kind: 'fence-opened', fence, peer }, at)
     at.out.push({
       kind: 'log',
@@ -252,8 +254,14 @@ export class Ledger {
     for (const [waited, engagement] of this.#state.openFences.get(fence)?.waiting ?? []) {
       this.#sendFence(fence, peer, waited, engagement, at)
     }
-    if (hit !== undefined && this.#state.fences.covers(hit.to, hit.toEngagement))
-      this.#settleHere('lost', LOST_ERROR, at)
+    this.#writeOffFenced(at)
+  }
+
+  /** What was handed to a fenced engagement is lost. */
+  #writeOffFenced(at: LedgerStep): void {
+    const hit = this.#state.obligation?.binding
+    if (hit === undefined || !this.#state.fences.covers(hit.to, hit.toEngagement)) return
+    this.#settleHere('lost', LOST_ERROR, at)
   }
 
   #sendFence(fence: number, peer: PeerId, to: PeerId, yourEngagement: Engagement, at: LedgerStep): void {

@@ -55,3 +55,8 @@ export const RETURNED_ERROR: TaskError = {
 }
 
 export const CANCELLED_ERROR: TaskError = { code: 'TASK_CANCELLED', message: 'Cancelled before it began.' }
+
+export const DAMAGED_ERROR: TaskError = {
+  code: 'TASK_LOST',
+  message: 'The journal of this job is damaged: what was handed out is not known any more.'
+}

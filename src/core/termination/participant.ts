@@ -35,12 +35,16 @@ export class Participant {
   #tree: EngagedTree | undefined
   #leaseUntil: Monotonic = Number.NEGATIVE_INFINITY
   #askedAt: Monotonic | undefined
+  /** When this participant first asked: an older grant was meant for one that is forgotten, and may be over. */
+  #firstAskedAt: Monotonic = Number.POSITIVE_INFINITY
+  /** When the grant of the present engagement was asked for: what is said of an older request is not about it. */
+  #engagedAt: Monotonic = Number.NEGATIVE_INFINITY
   /** Highest engagement of this boot that is over with all its bodies reaped. */
   #lostMax: Engagement = 0
   /** Engagement that is over while `#dying` bodies are not yet reaped. */
   #losing: Engagement = 0
   readonly #dying = new Set<ObligationId>()
-  #state: 'open' | 'leaving' | 'over' = 'open'
+  #state: 'open' | 'leaving' | 'left' | 'over' = 'open'
 
   constructor(init: ParticipantInit) {
     this.#init = init
@@ -53,7 +57,10 @@ export class Participant {
     return this.#tree?.engagement ?? 0
   }
 
-  /** The job is over here and nothing of it is left: the participant can be dropped. */
+  /**
+   * The job is over and nothing of it is left here: the participant can be dropped. One that has only left is kept: a new
+   * one would not know which engagements this boot has lost, and might be granted them again (C8).
+   */
   get finished(): boolean {
     return this.#state === 'over' && this.#dying.size === 0
   }
@@ -90,6 +97,7 @@ export class Participant {
     if (this.live(at) !== undefined || this.#state !== 'open' || this.#dying.size > 0) return
     if (this.#askedAt !== undefined && at.now - this.#askedAt < ENGAGE_RETRY_MS) return
     this.#askedAt = at.now
+    this.#firstAskedAt = Math.min(this.#firstAskedAt, at.now)
     const { job, boot } = this.#init
     at.out.push({
       kind: 'send',
@@ -104,10 +112,12 @@ export class Participant {
     if (frame.engagement <= Math.max(this.#lostMax, this.#losing)) return
     if (frame.sentAt > at.now || frame.sentAt + LEASE_MS <= at.now) return
     if (this.#tree === undefined) {
+      if (frame.sentAt < this.#firstAskedAt) return
       const { job, root, self, encodeRecord } = this.#init
       const { engagement } = frame
       this.#tree = new EngagedTree({ job, root, self, engagement, fences: new Fences(frame.fenced), encodeRecord })
       this.#leaseUntil = frame.sentAt + LEASE_MS
+      this.#engagedAt = frame.sentAt
       this.#askedAt = undefined
       at.out.push({ kind: 'engaged', job, engagement })
     } else if (this.#tree.engagement !== frame.engagement) {
@@ -121,7 +131,10 @@ export class Participant {
     const tree = this.live(at)
     if (from !== this.root || !sameBoot(frame.boot, this.#init.boot)) return
     if (frame.done.includes(this.job)) return this.done(from, at)
-    if (frame.lost.includes(this.job)) return this.#selfFence('the root has fenced it', at)
+    if (frame.lost.includes(this.job)) {
+      if (frame.sentAt >= this.#engagedAt) this.#selfFence('the root has fenced it', at)
+      return
+    }
     const item = frame.items.find(({ job }) => job === this.job)
     if (item === undefined || item.engagement !== tree?.engagement || frame.sentAt > at.now) return
     this.#renew(frame.sentAt, item.pendingFences, at)
@@ -203,7 +216,7 @@ export class Participant {
   }
 
   #left(at: Step): void {
-    this.#state = 'over'
+    this.#state = 'left'
     if (this.#losing === 0) return
     const { job, boot } = this.#init
     at.out.push({ kind: 'send', to: this.root, frame: { kind: 'leave', job, engagement: this.#losing, boot } })

@@ -77,3 +77,11 @@ export function lostRecord(obligation: Obligation, self: PeerId, outcome: Outcom
   const nothing = { resultDigest: '', result: NOTHING, startedAt: 0, endedAt: 0 }
   return { path, capability, peer, outcome, attempt: attemptOf(obligation), ...nothing, error }
 }
+
+/** What a quiet vertex settles as. */
+export function endOf(vertex: Vertex): { outcome: Outcome; error: TaskError | undefined; result: Uint8Array } {
+  const { state, cancelAs, end } = vertex
+  if (state === 'cancelling' && cancelAs !== undefined) return { ...cancelAs, result: NOTHING }
+  if (end?.kind === 'completed') return { outcome: 'completed', error: undefined, result: end.result }
+  return { outcome: 'failed', error: end?.kind === 'failed' ? end.error : undefined, result: NOTHING }
+}

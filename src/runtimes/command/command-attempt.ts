@@ -66,12 +66,14 @@ export class CommandAttempt implements Attempt {
     const pipes = await this.#pipes()
     if ('kind' in pipes) return pipes
     let child: ChildProcess
+    let stdin: string
     try {
       // After the last wait before the start: who was killed meanwhile is never started.
       if (this.#cause !== undefined) {
         discard(pipes)
         return { kind: 'killed' }
       }
+      stdin = stdinLine(this.#task)
       const started = this.#start(pipes)
       if ('kind' in started) {
         discard(pipes)
@@ -83,7 +85,9 @@ export class CommandAttempt implements Attempt {
       await this.#jail?.end()
       return failedBy(error, 'TASK_FAILED')
     }
-    return this.#finish(child, this.#connect(child, pipes))
+    const streams = this.#connect(child, pipes)
+    child.stdin?.end(stdin)
+    return this.#finish(child, streams)
   }
 
   /** Those for stdout and stderr; undefined where there are none. */
@@ -133,9 +137,6 @@ export class CommandAttempt implements Attempt {
       // EPIPE of a command that does not read its input, above all.
       stream.on('error', error => this.#settings.logger.debug('pipe of a task', { task: this.#task.taskId, error }))
     }
-    const { taskId, jobId, capability, input, attempt } = this.#task
-    const line = JSON.stringify({ taskId, jobId, capability, input: input ?? null, attempt, artifacts: [] })
-    child.stdin?.end(`${line}\n`)
     const outputs = [stdout, stderr].filter(stream => stream !== null)
     const closed = Promise.all(outputs.map(stream => new Promise<void>(resolve => stream.once('close', resolve))))
     return { all: streams, closed }
@@ -219,6 +220,11 @@ interface Exit {
   readonly signal: NodeJS.Signals | null
   /** It was never started. */
   readonly error: Error | undefined
+}
+
+/** What a task reads: one line of JSON. @throws RangeError when the input is nested deeper than the stack */
+function stdinLine({ taskId, jobId, capability, input, attempt }: TaskStart): string {
+  return `${JSON.stringify({ taskId, jobId, capability, input: input ?? null, attempt, artifacts: [] })}\n`
 }
 
 function discard({ stdout, stderr }: Pipes): void {

@@ -56,7 +56,8 @@ export class LogReader {
   readonly #log: AttemptLog
   readonly #decoder = new TextDecoder()
   #line = ''
-  #tail = Buffer.alloc(0)
+  readonly #tail = Buffer.alloc(TAIL_BYTES)
+  #tailBytes = 0
   /** The rest of a line whose beginning was left out is left out too. */
   #skipping = false
 
@@ -66,7 +67,7 @@ export class LogReader {
 
   /** Keeps nothing of `chunk` itself. */
   push(chunk: Buffer): void {
-    this.#tail = Buffer.from(Buffer.concat([this.#tail, chunk.subarray(-TAIL_BYTES)]).subarray(-TAIL_BYTES))
+    this.#keepTail(chunk.subarray(-TAIL_BYTES))
     if (!this.#log.accepts) {
       this.#leaveOut(chunk.length, chunk.at(-1) === LINE_END)
       return
@@ -94,7 +95,14 @@ export class LogReader {
 
   /** The last lines, without blank ones at the end. */
   tail(): string {
-    return this.#tail.toString('utf8').trimEnd().split(/\r?\n/).slice(-TAIL_LINES_MAX).join('\n')
+    return this.#tail.toString('utf8', 0, this.#tailBytes).trimEnd().split(/\r?\n/).slice(-TAIL_LINES_MAX).join('\n')
+  }
+
+  #keepTail(bytes: Buffer): void {
+    const kept = Math.min(this.#tailBytes, TAIL_BYTES - bytes.length)
+    this.#tail.copyWithin(0, this.#tailBytes - kept, this.#tailBytes)
+    bytes.copy(this.#tail, kept)
+    this.#tailBytes = kept + bytes.length
   }
 
   #leaveOut(chars: number, endsLine: boolean): void {

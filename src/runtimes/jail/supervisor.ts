@@ -8,7 +8,7 @@ import type { SupervisorTask } from './supervisor-task.ts'
 /** Before a supervisor that has died is started again, so that a machine without memory is not kept busy by it. */
 const RESTART_DELAY_MS = 1_000
 
-/** How long `close` waits: the supervisor has nothing left to do then. */
+/** How long `close` waits for a process that is killed. */
 const CLOSE_WAIT_MS = 3_000
 
 /** Its heap stays small, since it sleeps all its life: 10 MB are its own, the rest is the program, shared with the daemon. */
@@ -81,13 +81,13 @@ export class Supervisor {
     this.#tell(`-${pid}`)
   }
 
-  /** Dismisses it; resolves when it has gone, or after CLOSE_WAIT_MS. Idempotent. */
+  /** Ends it, to be called when no jail is left; resolves when it has gone, or after CLOSE_WAIT_MS. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true
     const child = this.#process
     if (child === undefined) return
     const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
-    child.stdin?.end()
+    child.kill('SIGKILL')
     const late = Promise.withResolvers<void>()
     const timer = this.#clock.after(CLOSE_WAIT_MS, late.resolve)
     child.ref()

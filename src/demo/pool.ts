@@ -1,0 +1,131 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DaemonClient, type Ready, StarlingError } from '../sdk/index.ts'
+
+/** Names of the demo's daemons. */
+export const NAMES = ['alice', 'bob', 'carol', 'dave', 'erin'] as const
+
+/** Slots of each worker: five hosts of a small machine's size. */
+const SLOTS = 4
+
+/** Longest wait for a process to say that it is ready, on a slow and busy machine. */
+const READY_WAIT_MS = 60_000
+
+/** Longest wait for all to see all. */
+const MESH_WAIT_MS = 60_000
+
+/** Longest wait for a process to end before it is killed. */
+const END_WAIT_MS = 5_000
+
+export interface PoolMember {
+  readonly name: string
+  readonly ready: Ready
+  readonly client: DaemonClient
+}
+
+interface Starting {
+  readonly home: string
+  readonly child: ChildProcess
+  readonly ready: Promise<Ready>
+}
+
+/** Five daemons with a worker each, as processes of their own with homes of their own. */
+export class Pool {
+  readonly members: PoolMember[] = []
+  readonly #children: ChildProcess[] = []
+  #homes: string | undefined
+
+  /** Starts everything. `step` is told what is going on. @throws StarlingError TIMED_OUT, INTERNAL; call `stop` then. */
+  async start(step: (text: string) => void, signal: AbortSignal): Promise<void> {
+    this.#homes = await mkdtemp(join(tmpdir(), 'starling-demo-'))
+    step('starting the first daemon: it makes the swarm')
+    const [first, ...others] = NAMES
+    const founder = await this.#member(this.#daemon(first))
+    const { token } = await founder.client.createToken({ uses: others.length, ttlMs: READY_WAIT_MS })
+    step(`starting ${others.length} more: they join with its token`)
+    const joining = others.map(name => this.#daemon(name, token))
+    await Promise.all(joining.map(starting => this.#member(starting)))
+    signal.throwIfAborted()
+    step('connecting a worker to each')
+    await Promise.all(this.members.map(({ ready }) => this.#worker(ready)))
+    signal.throwIfAborted()
+    step('waiting until all see all')
+    await this.#untilMeshed(signal)
+  }
+
+  /** Ends all processes and removes their homes. Idempotent; never throws. */
+  async stop(): Promise<void> {
+    for (const { client } of this.members) client.close()
+    await Promise.all(this.#children.map(endChild))
+    if (this.#homes !== undefined) await rm(this.#homes, { recursive: true, force: true, maxRetries: 3 })
+  }
+
+  #daemon(name: string, join?: string): Starting {
+    const home = `${this.#homes}/${name}`
+    const child = this.#fork('daemon-main', JSON.stringify(join === undefined ? { name } : { name, join }), home)
+    return { home, child, ready: said(child, `the daemon ${name}`).then(message => message.ready as Ready) }
+  }
+
+  async #member(starting: Starting): Promise<PoolMember> {
+    const ready = await starting.ready
+    const member = { name: ready.name, ready, client: new DaemonClient({ socketPath: ready.socket }) }
+    this.members.push(member)
+    return member
+  }
+
+  async #worker({ name, socket }: Ready): Promise<void> {
+    const child = this.#fork('worker-main', String(SLOTS), `${this.#homes}/${name}`, { STARLING_SOCKET: socket })
+    await said(child, `the worker of ${name}`)
+  }
+
+  #fork(program: string, argument: string, home: string, more: NodeJS.ProcessEnv = {}): ChildProcess {
+    const own = Object.entries(process.env).filter(([name]) => !name.startsWith('STARLING_'))
+    const env = { ...Object.fromEntries(own), STARLING_HOME: home, STARLING_LOG_LEVEL: 'error', ...more }
+    const module = new URL(`./${program}.js`, import.meta.url)
+    const child = fork(module, [argument], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    this.#children.push(child)
+    return child
+  }
+
+  async #untilMeshed(signal: AbortSignal): Promise<void> {
+    const end = performance.now() + MESH_WAIT_MS
+    for (;;) {
+      const views = await Promise.all(this.members.map(({ client }) => client.peers()))
+      const served = (peers: (typeof views)[number]) =>
+        peers.filter(({ state, capabilities }) => state === 'alive' && capabilities.length > 0).length
+      if (views.every(peers => served(peers) === this.members.length)) return
+      signal.throwIfAborted()
+      if (performance.now() > end) throw new StarlingError('TIMED_OUT', 'the daemons do not all see each other')
+      await new Promise(resolve => setTimeout(resolve, 50))
+    }
+  }
+}
+
+/** The first thing that a child says. */
+function said(child: ChildProcess, who: string): Promise<{ kind: string; ready?: unknown; message?: string }> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new StarlingError('TIMED_OUT', `${who} was not ready in ${READY_WAIT_MS / 1_000} s`))
+    }, READY_WAIT_MS)
+    child.once('exit', code => {
+      clearTimeout(timer)
+      reject(new StarlingError('INTERNAL', `${who} ended with exit code ${code}`))
+    })
+    child.once('message', (message: { kind: string; message?: string }) => {
+      clearTimeout(timer)
+      if (message.kind === 'failed') reject(new StarlingError('INTERNAL', `${who}: ${message.message}`))
+      else resolve(message)
+    })
+  })
+}
+
+async function endChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise(resolve => child.once('exit', resolve))
+  if (child.connected) child.disconnect()
+  const timer = setTimeout(() => child.kill('SIGKILL'), END_WAIT_MS)
+  await ended
+  clearTimeout(timer)
+}
