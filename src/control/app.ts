@@ -32,13 +32,17 @@ export function controlApp(init: ControlAppInit): Hono<Env> {
   const waits = new Admission('waiting requests', WAITS_MAX)
   const streams = new Admission('streams', STREAMS_MAX)
   const table = routes(init.version)
-  const description = JSON.stringify(openApi(table, init.version))
+  // Made when somebody asks: it costs more than all else that the server does at its start.
+  let description: string | undefined
 
   for (const route of table) {
     app.on(route.method, route.path, context => answer(init, context, (call, outgoing) => run(route, call, outgoing)))
   }
   app.get('/v1/openapi.json', context =>
-    answer(init, context, async (_, outgoing) => send(outgoing, 200, 'application/json', description))
+    answer(init, context, async (_, outgoing) => {
+      description ??= JSON.stringify(openApi(table, init.version))
+      send(outgoing, 200, 'application/json', description)
+    })
   )
   app.notFound(context =>
     answer(init, context, async () => {

@@ -3,6 +3,9 @@
 /** Input of a task, encoded as JSON. Bigger things are files: pass a path or a reference. */
 export const INPUT_BYTES_MAX = 1024 * 1024
 
+/** The quotes around a plain text, which a person who counts its bytes does not see: carried beside the limit. */
+export const TEXT_QUOTES_BYTES = 2
+
 /** Result of a task, encoded as JSON; the same as for inputs, since one task's result is another one's input. */
 export const RESULT_BYTES_MAX = 1024 * 1024
 

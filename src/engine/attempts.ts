@@ -7,6 +7,7 @@ import {
   type ObligationId,
   RECORD_RESULT_BYTES_MAX,
   RESULT_BYTES_MAX,
+  StarlingError,
   type TaskError,
   taskId
 } from '../core/index.ts'
@@ -150,7 +151,8 @@ export class Attempts {
     const entry = this.#byId.get(parent.attemptId)
     const settled = entry?.children.get(child)
     if (settled !== undefined) return Promise.resolve(settled)
-    if (entry === undefined) return Promise.reject(new Error('the attempt is over'))
+    if (entry === undefined) return Promise.reject(new StarlingError('TASK_ENDED', 'the waiting task is over'))
+    if (signal?.aborted) return Promise.reject(signal.reason)
     this.#waits(entry, 1)
     return new Promise<ChildOutcome>((resolve, reject) => {
       const waiters = entry.waiters.get(child) ?? new Set()

@@ -7,6 +7,7 @@ import {
   RUNNING_JOBS_MAX,
   StarlingError,
   type SubmittedRecord,
+  TEXT_QUOTES_BYTES,
   WAITING_INPUT_BYTES_MAX
 } from '../core/index.ts'
 import type { Clock, Journal, Random } from '../ports/index.ts'
@@ -141,16 +142,16 @@ export class Submissions {
   }
 }
 
+/**
+ * An input as JSON text. The quotes of a plain text do not count, so that 1 MiB of text is 1 MiB.
+ * @throws StarlingError INPUT_TOO_LARGE
+ */
 export function inputBytes(input: unknown): Uint8Array {
   const bytes = toBytes(input)
-  if (bytes.length > INPUT_BYTES_MAX) {
-    throw new StarlingError(
-      'INPUT_TOO_LARGE',
-      `the input is ${bytes.length} bytes long; the limit is ${INPUT_BYTES_MAX}`,
-      {
-        hint: 'pass a path or a reference instead of the content'
-      }
-    )
+  const length = bytes.length - (typeof input === 'string' ? TEXT_QUOTES_BYTES : 0)
+  if (length > INPUT_BYTES_MAX) {
+    const message = `the input is ${length} bytes long as JSON; the limit is ${INPUT_BYTES_MAX}`
+    throw new StarlingError('INPUT_TOO_LARGE', message, { hint: 'pass a path or a reference instead of the content' })
   }
   return bytes
 }

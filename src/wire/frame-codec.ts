@@ -12,7 +12,8 @@ import {
   RECORD_RESULT_BYTES_MAX,
   RESULT_BYTES_MAX,
   RUNNING_JOBS_MAX,
-  SLOTS_MAX
+  SLOTS_MAX,
+  TEXT_QUOTES_BYTES
 } from '../core/limits.ts'
 import * as proto from './generated/frames.ts'
 
@@ -88,7 +89,17 @@ const schemas: { [K in FrameKind]: z.ZodType } = {
     boot,
     sentAt: millis,
     items: z
-      .array(z.object({ job, engagement: counter, running: small, queued: small, ended: small, failed: small, spawned: small }))
+      .array(
+        z.object({
+          job,
+          engagement: counter,
+          running: small,
+          queued: small,
+          ended: small,
+          failed: small,
+          spawned: small
+        })
+      )
       .max(RUNNING_JOBS_MAX)
   }),
   renewed: z.object({
@@ -118,7 +129,12 @@ const schemas: { [K in FrameKind]: z.ZodType } = {
     ownerEngagement: counter,
     root: peer,
     request: counter,
-    task: z.object({ path, capability, input: bytes(INPUT_BYTES_MAX), traceparent: z.string().max(64) }),
+    task: z.object({
+      path,
+      capability,
+      input: bytes(INPUT_BYTES_MAX + TEXT_QUOTES_BYTES),
+      traceparent: z.string().max(64)
+    }),
     attempts: z
       .array(small)
       .min(1)

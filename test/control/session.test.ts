@@ -101,6 +101,11 @@ test('a request that the daemon refuses is answered with the problem, and the se
     { ref: 1, problem: { code: 'CONFIG_INVALID' } },
     { ref: 2, problem: { code: 'TASK_ENDED', detail: 'over', hint: 'await it' } }
   ])
+  session.spawned = () => {
+    throw new StarlingError('LIMIT_REACHED', 'too deep')
+  }
+  worker.send({ kind: 'spawn', ref: 3, attemptId: 'a1', capability: 'stat', watch: false })
+  await vi.waitFor(() => expect(worker.of('reply')[2]).toMatchObject({ ref: 3, problem: { code: 'LIMIT_REACHED' } }))
   expect(worker.closed).toBeUndefined()
 })
 

@@ -1,6 +1,6 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer, Server } from 'node:net'
+import { connect, createServer, Server } from 'node:net'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { controlServer } from '../../src/control/index.ts'
@@ -59,6 +59,22 @@ test('a living process that answers nothing counts as a daemon', async () => {
   afterTest(() => void mute.close())
   await new Promise<void>(resolve => mute.listen(path, resolve))
   await expect(server(path).start()).rejects.toMatchObject({ code: 'ALREADY_RUNNING' })
+})
+
+test.runIf(process.platform === 'linux')('a stopped daemon whose queue is full counts as a daemon', async () => {
+  const path = join(temporaryDirectory(), 'starling.sock')
+  const listen = `require('node:net').createServer().listen({ path: ${JSON.stringify(path)}, backlog: 1 }, () => process.kill(process.pid, 'SIGSTOP'))`
+  const stopped = spawn(process.execPath, ['-e', listen])
+  afterTest(() => void stopped.kill('SIGKILL'))
+  const refusals: unknown[] = []
+  await vi.waitFor(() => {
+    const filler = connect(path)
+    filler.on('error', (error: NodeJS.ErrnoException) => refusals.push(error.code))
+    afterTest(() => void filler.destroy())
+    expect(refusals).toContain('EAGAIN')
+  }, 10_000)
+  await expect(server(path).start()).rejects.toMatchObject({ code: 'ALREADY_RUNNING' })
+  expect(lstatSync(path).isSocket()).toBe(true)
 })
 
 test.each([

@@ -1,60 +1,88 @@
-import type { Frame, Outcome } from '../../src/core/frames.ts'
+import type { Frame, TaskError } from '../../src/core/frames.ts'
 import type { JobId, ObligationId, PeerId } from '../../src/core/ids.ts'
 import { MeshNode, type NodeEffect, TICK_INTERVAL_MS } from '../../src/core/node/index.ts'
-import type { LedgerRecord, LedgerState, SubmittedRecord } from '../../src/core/termination/index.ts'
-import { decodeFrame, decodeRecord, encodeFrame, encodeRecord } from '../../src/wire/frame-codec.ts'
+import { judge, type LedgerRecord, type LedgerState, type SubmittedRecord, type Verdict } from '../../src/core/termination/index.ts'
+import { decodeFrame, decodeRecord, encodeFrame, encodeRecord, FRAME_HEADER_BYTES } from '../../src/wire/frame-codec.ts'
+import { VirtualTime } from './virtual-time.ts'
 
-/** A body under test: what it spawns, how long it runs, how it ends. */
+export { seeded } from './virtual-time.ts'
+
+/** A body under test: what it spawns, evenly over its time, how long it runs, how it ends. */
 export interface Body {
   readonly durationMs: number
   readonly children: readonly { capability: string; input: unknown }[]
   readonly fails?: boolean
+  /** After its own time it waits, blocked, for its children. */
+  readonly waits?: boolean
+  /** Error that it ends with as soon as all children have been spawned and `durationMs` are over. */
+  readonly error?: TaskError
 }
 
 export interface ClusterOptions {
   readonly hosts: number
-  readonly slots: number
+  readonly slots: number | ((host: number) => number)
   readonly capability?: string
   readonly random: () => number
   readonly body: (input: unknown, path: string) => Body
   /** One-way latency of a frame, in milliseconds. Frames of one link stay in order, as on a stream. */
   readonly latencyMs?: () => number
+  /** Chance that a delivered frame comes once more, up to 20 s later, whatever has happened to its link meanwhile. */
+  readonly redelivery?: number
+  /** A killed body is gone after this. @default 1 */
+  readonly reapMs?: () => number
 }
 
 export interface Announcement {
   readonly job: JobId
   readonly at: number
   readonly state: LedgerState
-  readonly verdictRecords: { path: string; outcome: Outcome; peer: PeerId; attempt: number }[]
+  readonly detectionMs: number | undefined
+  readonly verdict: Verdict
+  readonly records: readonly { path: string; outcome: string; peer: PeerId; attempt: number; error?: TaskError | undefined }[]
 }
 
-interface Host {
+export interface ClusterHost {
   readonly peer: PeerId
   node: MeshNode
   incarnation: number
   alive: boolean
   readonly journal: { job: JobId; record: LedgerRecord }[]
   readonly submitted: SubmittedRecord[]
+  /** Effects other than frames, in order; for tests that look at them. */
+  readonly effects: NodeEffect[]
 }
 
-const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZ'
+interface Execution {
+  readonly path: string
+  readonly job: JobId
+  readonly children: { spawned: number; settled: number }
+  readonly finish: () => void
+}
 
-/**
- * Several MeshNodes on a virtual clock and a virtual network that sees everything: an oracle for what really runs.
- * Frames pass through the real codec. Links can be cut; hosts can be killed and come back.
- */
+/** What can be watched of a cluster as it happens, for transcripts and statistics. */
+export interface Watcher {
+  frame?(from: PeerId, to: PeerId, frame: Frame, bytes: number): void
+  effect?(peer: PeerId, effect: NodeEffect): void
+  bodyEnded?(peer: PeerId, path: string, how: string): void
+}
+
+const REDELIVERY_MS = 20_000
+const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZ'
+const text = new TextEncoder()
+const linkOf = (from: PeerId, to: PeerId) => `${from} ${to}`
+
+/** Several MeshNodes on a virtual clock, linked by a virtual network that sees everything; frames pass through the codec. */
 export class NodeCluster {
-  now = 1_000
-  readonly hosts: Host[] = []
+  readonly time = new VirtualTime()
+  readonly hosts: ClusterHost[] = []
   readonly announcements: Announcement[] = []
   /** Bodies that execute now: `peer job obligation`. */
-  readonly executing = new Map<string, { path: string; job: JobId }>()
-  readonly executions: { job: JobId; path: string; peer: PeerId; attempt: number }[] = []
-  readonly frames = new Map<string, number>()
+  readonly executing = new Map<string, Execution>()
+  readonly executions: { job: JobId; path: string; peer: PeerId; attempt: number; at: number }[] = []
   readonly violations: string[] = []
+  readonly frames = new Map<string, number>()
+  watcher: Watcher = {}
   readonly #options: ClusterOptions
-  #queue: { at: number; order: number; run: () => void }[] = []
-  #order = 0
   readonly #cut = new Set<string>()
   readonly #linkReady = new Map<string, number>()
   readonly #linkEpoch = new Map<string, number>()
@@ -62,34 +90,43 @@ export class NodeCluster {
   constructor(options: ClusterOptions) {
     this.#options = options
     for (let index = 0; index < options.hosts; index += 1) {
-      const peer = `12D3Host${ALPHABET[index % ALPHABET.length] ?? 'Z'}${ALPHABET[Math.floor(index / ALPHABET.length)] ?? 'Z'}`
-      const host: Host = { peer, node: this.#makeNode(peer, 1), incarnation: 1, alive: true, journal: [], submitted: [] }
-      this.hosts.push(host)
+      const letters = [index % ALPHABET.length, Math.floor(index / ALPHABET.length)].map(at => ALPHABET[at] ?? 'Z')
+      const peer = `12D3Host${letters.join('')}`
+      const node = this.#makeNode(peer, 1)
+      this.hosts.push({ peer, node, incarnation: 1, alive: true, journal: [], submitted: [], effects: [] })
     }
     for (const host of this.hosts) this.#boot(host)
     for (const a of this.hosts) for (const b of this.hosts) if (a !== b) this.#up(a, b)
   }
 
-  host(index: number): Host {
+  get now(): number {
+    return this.time.now
+  }
+
+  host(index: number): ClusterHost {
     const host = this.hosts[index]
     if (host === undefined) throw new RangeError(`no host ${index}`)
     return host
   }
 
-  submit(index: number, job: JobId, input: unknown): void {
-    const host = this.host(index)
+  submit(index: number, job: JobId, input: unknown, on?: PeerId): void {
     const capability = this.#options.capability ?? 'work'
-    const bytes = new TextEncoder().encode(JSON.stringify(input))
-    const submitted: SubmittedRecord = { kind: 'submitted', job, capability, input: bytes, on: undefined, traceparent: '', submittedAt: 0 }
-    host.submitted.push(submitted)
-    host.node.adopt(submitted, [], this.now)
-    this.#settle(host)
+    const bytes = text.encode(JSON.stringify(input))
+    const submitted = { kind: 'submitted', job, capability, input: bytes, on, traceparent: '', submittedAt: 0 } as const
+    this.host(index).submitted.push(submitted)
+    this.input(index, node => node.adopt(submitted, [], this.now))
   }
 
   cancel(index: number, job: JobId): void {
+    this.input(index, node => node.cancel(job, this.now))
+  }
+
+  /** Calls an input of a node and carries out what follows. */
+  input<T>(index: number, act: (node: MeshNode) => T): T {
     const host = this.host(index)
-    host.node.cancel(job, this.now)
+    const result = act(host.node)
     this.#settle(host)
+    return result
   }
 
   /** kill -9: everything that is not in the journal is gone. */
@@ -121,30 +158,28 @@ export class NodeCluster {
 
   cut(a: number, b: number): void {
     const [x, y] = [this.host(a), this.host(b)]
-    this.#cut.add(`${x.peer} ${y.peer}`).add(`${y.peer} ${x.peer}`)
+    this.#cut.add(linkOf(x.peer, y.peer)).add(linkOf(y.peer, x.peer))
     this.#down(x, y)
     this.#down(y, x)
   }
 
   heal(a: number, b: number): void {
     const [x, y] = [this.host(a), this.host(b)]
-    this.#cut.delete(`${x.peer} ${y.peer}`)
-    this.#cut.delete(`${y.peer} ${x.peer}`)
-    if (!x.alive || !y.alive) return
+    const wasCut = this.#cut.delete(linkOf(x.peer, y.peer))
+    this.#cut.delete(linkOf(y.peer, x.peer))
+    if (!wasCut || !x.alive || !y.alive) return
     this.#up(x, y)
     this.#up(y, x)
   }
 
-  /** Runs until `done`, or until the virtual time `untilMs` has passed. */
-  run(done: () => boolean, untilMs: number): void {
-    const end = this.now + untilMs
-    while (!done()) {
-      const next = this.#queue[0]
-      if (next === undefined || next.at > end) return
-      this.#pop()
-      this.now = Math.max(this.now, next.at)
-      next.run()
-    }
+  /** Runs until `done`, or until `forMs` have passed in virtual time. True when `done`. */
+  run(done: () => boolean, forMs: number): boolean {
+    return this.time.run(done, forMs)
+  }
+
+  /** Delivers a frame from outside of the simulation, as if `from` had sent it. */
+  inject(from: PeerId, to: number, frame: Frame): void {
+    this.input(to, node => node.frame(from, frame, this.now))
   }
 
   #makeNode(peer: PeerId, incarnation: number): MeshNode {
@@ -153,28 +188,29 @@ export class NodeCluster {
     return new MeshNode({ self: peer, boot: { incarnation, nonce }, name: peer, version: '0', encodeRecord, random })
   }
 
-  #boot(host: Host): void {
-    host.node.offer(this.#options.capability ?? 'work', this.#options.slots, this.now)
+  #boot(host: ClusterHost): void {
+    const { slots, capability } = this.#options
+    const count = typeof slots === 'number' ? slots : slots(this.hosts.indexOf(host))
+    host.node.offer(capability ?? 'work', count, this.now)
     this.#settle(host)
     this.#tick(host, host.node)
   }
 
-  #tick(host: Host, node: MeshNode): void {
+  #tick(host: ClusterHost, node: MeshNode): void {
     if (!host.alive || host.node !== node) return
     node.tick(this.now, this.now)
     this.#settle(host)
-    this.#later(TICK_INTERVAL_MS, () => this.#tick(host, node))
+    this.time.later(TICK_INTERVAL_MS, () => this.#tick(host, node))
   }
 
-  #up(a: Host, b: Host): void {
-    if (this.#cut.has(`${a.peer} ${b.peer}`)) return
+  #up(a: ClusterHost, b: ClusterHost): void {
+    if (this.#cut.has(linkOf(a.peer, b.peer))) return
     a.node.linkUp(b.peer, this.now)
     this.#settle(a)
   }
 
-  #down(a: Host, b: Host): void {
-    for (const [x, y] of [[a, b], [b, a]] as const) {
-      const link = `${x.peer} ${y.peer}`
+  #down(a: ClusterHost, b: ClusterHost): void {
+    for (const link of [linkOf(a.peer, b.peer), linkOf(b.peer, a.peer)]) {
       this.#linkEpoch.set(link, (this.#linkEpoch.get(link) ?? 0) + 1)
     }
     if (!a.alive) return
@@ -182,7 +218,7 @@ export class NodeCluster {
     this.#settle(a)
   }
 
-  #settle(host: Host): void {
+  #settle(host: ClusterHost): void {
     const { records, effects } = host.node.drain(this.now)
     host.journal.push(...records)
     for (const effect of effects) this.#effect(host, effect)
@@ -191,130 +227,129 @@ export class NodeCluster {
     }
   }
 
-  #effect(host: Host, effect: NodeEffect): void {
-    if (effect.kind === 'send') this.#transmit(host, effect.to, effect.frame)
-    else if (effect.kind === 'start') this.#start(host, effect)
-    else if (effect.kind === 'kill') this.#kill(host, effect.job, effect.obligation)
-    else if (effect.kind === 'announce') this.#announced(effect.job, effect.state)
+  #effect(host: ClusterHost, effect: NodeEffect): void {
+    this.watcher.effect?.(host.peer, effect)
+    if (effect.kind !== 'send' && effect.kind !== 'publish') host.effects.push(effect)
+    switch (effect.kind) {
+      case 'send':
+        return this.#transmit(host, effect.to, effect.frame)
+      case 'publish':
+        for (const other of this.hosts) {
+          if (other === host || this.#cut.has(linkOf(host.peer, other.peer))) continue
+          this.time.later(this.#latency(), () => {
+            if (other.alive) other.node.gossip(host.peer, effect.advertisement, this.now)
+            if (other.alive) this.#settle(other)
+          })
+        }
+        return
+      case 'start':
+        return this.#start(host, effect)
+      case 'kill':
+        return this.#kill(host, effect.job, effect.obligation)
+      case 'child-settled':
+        return this.#childSettled(host, effect.job, effect.parent)
+      case 'announce':
+        return this.#announced(effect)
+      default:
+        return
+    }
   }
 
-  #transmit(from: Host, to: PeerId, frame: Frame): void {
+  #latency(): number {
+    return this.#options.latencyMs?.() ?? 1
+  }
+
+  #transmit(from: ClusterHost, to: PeerId, frame: Frame): void {
     this.frames.set(frame.kind, (this.frames.get(frame.kind) ?? 0) + 1)
     const target = this.hosts.find(({ peer }) => peer === to)
-    const link = `${from.peer} ${to}`
+    const link = linkOf(from.peer, to)
     if (target === undefined || this.#cut.has(link)) return
     const epoch = this.#linkEpoch.get(link) ?? 0
-    const at = Math.max(this.now + (this.#options.latencyMs?.() ?? 1), this.#linkReady.get(link) ?? 0)
+    const at = Math.max(this.now + this.#latency(), this.#linkReady.get(link) ?? 0)
     this.#linkReady.set(link, at)
     const bytes = encodeFrame(frame)
-    this.#later(at - this.now, () => {
-      if (!target.alive || (this.#linkEpoch.get(link) ?? 0) !== epoch) return
-      const decoded = decodeFrame(bytes[3] ?? 0, bytes.subarray(4))
-      if (decoded === undefined) return
+    const deliver = () => {
+      const decoded = decodeFrame(bytes[3] ?? 0, bytes.subarray(FRAME_HEADER_BYTES))
+      if (decoded === undefined || !target.alive) return
+      this.watcher.frame?.(from.peer, to, decoded, bytes.length)
       target.node.frame(from.peer, decoded, this.now)
       this.#settle(target)
+    }
+    this.time.later(at - this.now, () => {
+      if ((this.#linkEpoch.get(link) ?? 0) !== epoch) return
+      deliver()
+      const { redelivery, random } = this.#options
+      if (redelivery !== undefined && random() < redelivery) this.time.later(random() ** 3 * REDELIVERY_MS, deliver)
     })
   }
 
-  #start(host: Host, effect: NodeEffect & { kind: 'start' }): void {
+  #start(host: ClusterHost, effect: NodeEffect & { kind: 'start' }): void {
     const { job, obligation, task, attempt } = effect
     const node = host.node
     const key = `${host.peer} ${job} ${obligation}`
     if (this.announcements.some(a => a.job === job)) this.violations.push(`${task.path} started after the announcement`)
-    this.executing.set(key, { path: task.path, job })
-    this.executions.push({ job, path: task.path, peer: host.peer, attempt })
     const body = this.#options.body(JSON.parse(new TextDecoder().decode(task.input)), task.path)
     const live = () => host.alive && host.node === node && this.executing.has(key)
+    const children = { spawned: 0, settled: 0 }
+    const finish = () => {
+      if (!live()) return
+      this.executing.delete(key)
+      const error = body.error ?? (body.fails ? { code: 'TASK_FAILED', message: 'as told' } : undefined)
+      const result = text.encode(JSON.stringify(task.path))
+      const end = error ? ({ kind: 'failed', error } as const) : ({ kind: 'completed', result, digest: '', recorded: result } as const)
+      this.watcher.bodyEnded?.(host.peer, task.path, end.kind)
+      node.bodyEnded(job, obligation, end, this.now, this.now)
+      this.#settle(host)
+    }
+    this.executing.set(key, { path: task.path, job, children, finish })
+    this.executions.push({ job, path: task.path, peer: host.peer, attempt, at: this.now })
     for (const [index, child] of body.children.entries()) {
-      this.#later((body.durationMs * index) / Math.max(1, body.children.length), () => {
+      this.time.later((body.durationMs * index) / body.children.length, () => {
         if (!live()) return
-        const input = new TextEncoder().encode(JSON.stringify(child.input))
-        node.spawn(job, obligation, { capability: child.capability, input, traceparent: '' }, this.now)
+        const input = text.encode(JSON.stringify(child.input))
+        const spawned = node.spawn(job, obligation, { capability: child.capability, input, traceparent: '' }, this.now)
+        if ('path' in spawned) children.spawned += 1
         this.#settle(host)
       })
     }
-    this.#later(body.durationMs, () => {
+    this.time.later(body.durationMs, () => {
+      if (!body.waits || children.settled >= children.spawned) return finish()
       if (!live()) return
-      this.executing.delete(key)
-      const end = body.fails
-        ? ({ kind: 'failed', error: { code: 'TASK_FAILED', message: 'as told' } } as const)
-        : ({ kind: 'completed', result: new TextEncoder().encode('1'), digest: '', recorded: new TextEncoder().encode('1') } as const)
-      node.bodyEnded(job, obligation, end, this.now, this.now)
+      node.blocked(job, obligation, true)
       this.#settle(host)
     })
   }
 
-  #kill(host: Host, job: JobId, obligation: ObligationId): void {
+  #childSettled(host: ClusterHost, job: JobId, parent: ObligationId): void {
+    const execution = this.executing.get(`${host.peer} ${job} ${parent}`)
+    if (execution === undefined) return
+    execution.children.settled += 1
+    if (execution.children.settled < execution.children.spawned) return
+    this.time.later(0, () => {
+      host.node.blocked(job, parent, false)
+      execution.finish()
+    })
+  }
+
+  #kill(host: ClusterHost, job: JobId, obligation: ObligationId): void {
     const key = `${host.peer} ${job} ${obligation}`
     const node = host.node
-    this.#later(1, () => {
-      if (!host.alive || host.node !== node || !this.executing.delete(key)) return
+    this.time.later(this.#options.reapMs?.() ?? 1, () => {
+      const execution = this.executing.get(key)
+      if (!host.alive || host.node !== node || execution === undefined) return
+      this.executing.delete(key)
+      this.watcher.bodyEnded?.(host.peer, execution.path, 'killed')
       node.bodyEnded(job, obligation, { kind: 'killed' }, this.now, this.now)
       this.#settle(host)
     })
   }
 
-  #announced(job: JobId, state: LedgerState): void {
+  #announced({ job, state, detectionMs }: NodeEffect & { kind: 'announce' }): void {
     const left = [...this.executing.values()].filter(e => e.job === job)
-    if (left.length > 0) this.violations.push(`announced while ${left.map(e => e.path).join(', ')} execute`)
+    if (left.length > 0) this.violations.push(`announced while ${left.map(e => e.path)} execute`)
     if (this.announcements.some(a => a.job === job)) this.violations.push(`${job} announced twice`)
-    const verdictRecords = state.records.map(decodeRecord).map(({ path, outcome, peer, attempt }) => ({ path, outcome, peer, attempt }))
-    this.announcements.push({ job, at: this.now, state, verdictRecords })
-  }
-
-  #later(delay: number, run: () => void): void {
-    this.#order += 1
-    this.#push({ at: this.now + delay, order: this.#order, run })
-  }
-
-  #push(item: { at: number; order: number; run: () => void }): void {
-    const heap = this.#queue
-    heap.push(item)
-    let index = heap.length - 1
-    while (index > 0) {
-      const parent = (index - 1) >> 1
-      const above = heap[parent]
-      if (above === undefined || !before(item, above)) break
-      heap[index] = above
-      index = parent
-    }
-    heap[index] = item
-  }
-
-  #pop(): void {
-    const heap = this.#queue
-    const last = heap.pop()
-    if (last === undefined || heap.length === 0) return
-    let index = 0
-    for (;;) {
-      let child = 2 * index + 1
-      let next = heap[child]
-      const right = heap[child + 1]
-      if (next === undefined) break
-      if (right !== undefined && before(right, next)) {
-        child += 1
-        next = right
-      }
-      if (!before(next, last)) break
-      heap[index] = next
-      index = child
-    }
-    heap[index] = last
-  }
-}
-
-function before(a: { at: number; order: number }, b: { at: number; order: number }): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order)
-}
-
-/** A small seeded generator (mulberry32), so that a failing schedule can be run again. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+    const records = state.records.map(decodeRecord)
+    const { verdict } = judge(records, state.cancelRequested)
+    this.announcements.push({ job, at: this.now, state, detectionMs, verdict, records })
   }
 }

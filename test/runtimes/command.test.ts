@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { TaskStart } from '../../src/ports/index.ts'
@@ -218,22 +218,37 @@ describe('the process', () => {
         ' ',
         '*',
         '\\',
-        '{input.b}',
+        '{input.1}',
         '%s',
-        '\u{1f426}'
+        '🐦'
       ]
-      for (const value of values) {
-        const end = await run(
-          [process.execPath, '-e', 'console.log(JSON.stringify(process.argv.slice(1)))', '--', '{input.a}', 'last'],
-          {
-            kind,
-            task: { input: { a: value } }
-          }
-        )
-        expect(end).toEqual({ kind: 'completed', result: [value, 'last'] })
-      }
+      const print = [process.execPath, '-e', 'console.log(JSON.stringify(process.argv.slice(1)))', '--']
+      const placeholders = values.map((_value, index) => `{input.${index}}`)
+      const end = await run([...print, ...placeholders, 'last'], { kind, task: { input: values } })
+      expect(end).toEqual({ kind: 'completed', result: [...values, 'last'] })
     }
   )
+
+  test('can open its outputs by their names', async () => {
+    const { end, lines } = start(['sh', '-c', 'echo result > /dev/stdout; echo line > /dev/stderr'])
+    expect(await end).toEqual({ kind: 'completed', result: 'result' })
+    expect(lines).toEqual(['line'])
+  })
+
+  test('leaves no pipe behind', async () => {
+    const { jails, home } = testJails('marks')
+    const runtime = commandRuntime({ command: ['true'], socket: '', jails, clock: systemClock, logger: silentLogger })
+    const descriptors = () => readdirSync('/proc/self/fd').length
+    const before = descriptors()
+    for (let index = 0; index < 20; index += 1) {
+      const record = recorder()
+      runtime.start(taskStart({ input: index % 2 === 0 ? 1 : 'x'.repeat(100_000) }), record.handlers)
+      await record.end
+    }
+    await jails.close()
+    await vi.waitFor(() => expect(descriptors()).toBeLessThanOrEqual(before), { timeout: 5_000 })
+    expect(readdirSync(home)).toEqual([])
+  })
 
   test('is not started with a value that holds NUL', async () => {
     expect(await run(['echo', '{input}'], { task: { input: 'a\0b' } })).toMatchObject({
@@ -368,7 +383,6 @@ describe('a task that writes 1 GB', () => {
     const end = await shell(script)
     if (code === undefined) expect(end.kind).toBe('completed')
     else expect(end).toMatchObject({ kind: 'failed', error: { code } })
-    console.log('GROWTH', (highest - before) / 2 ** 20, before / 2 ** 20)
     expect(highest - before).toBeLessThan(GROWTH_BYTES_MAX)
   })
 })

@@ -27,6 +27,8 @@ export interface Member {
   since: Monotonic
   /** Exponentially weighted round trip (gain 1/8, as TCP's: RFC 6298), undefined until measured. */
   rttMs: number | undefined
+  /** Shortest round trip seen on this link: the wire alone, without anybody's busy event loop. */
+  shortestRttMs: number | undefined
 }
 
 export type MembershipEffect =
@@ -74,6 +76,7 @@ export class MemberView {
     if (member === undefined) return
     member.linked = true
     member.heardAt = now
+    member.shortestRttMs = undefined
     this.#turn(member, 'alive', now, out)
   }
 
@@ -128,6 +131,7 @@ export class MemberView {
     if (sent?.sequence !== sequence || member === undefined) return
     const sample = now - sent.sentAt
     member.rttMs = member.rttMs === undefined ? sample : member.rttMs + (sample - member.rttMs) / 8
+    member.shortestRttMs = Math.min(sample, member.shortestRttMs ?? sample)
     this.#heartbeats.delete(peer)
   }
 
@@ -175,7 +179,8 @@ export class MemberView {
       advertisedAt: undefined,
       heardAt: now,
       since: now,
-      rttMs: undefined
+      rttMs: undefined,
+      shortestRttMs: undefined
     }
     this.#members.set(peer, member)
     return member

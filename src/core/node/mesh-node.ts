@@ -294,7 +294,7 @@ export class MeshNode {
 
   #jobFrame(from: PeerId, frame: JobFrame, now: Monotonic): void {
     const at = this.#ledgerStep(now)
-    const oneWayMs = from === this.#init.self ? 0 : (this.view.get(from)?.rttMs ?? 0) / 2
+    const oneWayMs = from === this.#init.self ? 0 : (this.view.get(from)?.shortestRttMs ?? 0) / 2
     const job = dispatchJobFrame({ host: this.host, roots: this.roots, oneWayMs }, from, frame, at)
     this.#commit(job, at)
   }

@@ -196,6 +196,8 @@ export class Ledger {
     at.out.push({ kind: 'send', to: from, frame: settled })
     const back = frame.outcome === 'returned' || (frame.outcome === 'cancelled' && !this.#state.cancelRequested)
     if (back) this.#takeBack(from, at)
+    // A tombstone: the host has never had the task, so it cannot write its record.
+    else if (frame.outcome === 'cancelled' && records.length === 0) this.#settleHere('cancelled', CANCELLED_ERROR, at)
     else {
       const { outcome, result, error } = frame
       const lastEndedAt = at.now - frame.endedAgoMs - oneWayMs

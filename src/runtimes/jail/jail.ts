@@ -124,7 +124,7 @@ export class Jail {
       const rows = selectProcesses(table, isMine, this.#leaders)
       if (rows.length > 0) {
         const groups = [...this.#leaders].filter(leader => rows.some(row => row.session === leader))
-        return { empty: false, pids: rows.map(row => row.pid).filter(pid => this.#leaders.has(pid)), groups: groups.map(group => -group) }
+        return { empty: false, pids: rows.map(row => row.pid), groups: groups.map(group => -group) }
       }
       if (table.settled) break
     }
