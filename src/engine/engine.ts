@@ -6,11 +6,12 @@ import {
   type NodeEffect,
   type NodeOutput,
   type SubmittedRecord,
+  type TaskRecord,
   TICK_INTERVAL_MS
 } from '../core/index.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { Clock, Journal, JournalWrite, Logger, Network, Random } from '../ports/index.ts'
-import type { Job, JobSummary } from '../wire/api/index.ts'
+import type { Job } from '../wire/api/index.ts'
 import { decodeRecord, encodeRecord } from '../wire/index.ts'
 import { Attempts, type ServedCapability } from './attempts.ts'
 import { EventLog } from './event-log.ts'
@@ -48,6 +49,11 @@ export type EngineFailure =
   | { readonly kind: 'journal'; readonly error: unknown }
   | { readonly kind: 'stale-boot'; readonly incarnation: number }
 
+interface Ending {
+  readonly state: LedgerState
+  readonly job: Job | undefined
+}
+
 /**
  * Drives a `MeshNode`: network, runtimes, timers and local requests go in one at a time; what comes out is journaled
  * first and then carried out, in order. All methods are synchronous and never called back re-entrantly.
@@ -63,6 +69,7 @@ export class Engine {
   readonly #outputs: OutputQueue
   readonly #inbox: (() => void)[] = []
   readonly #waiters = new Map<string, Set<() => void>>()
+  readonly #ending = new Map<string, Ending>()
   #pumping = false
   #timer: Timer | undefined
   #stopped = false
@@ -78,7 +85,7 @@ export class Engine {
     this.attempts = new Attempts({
       served: init.served,
       logs: this.logs,
-      ended: (job, obligation, end) => this.input(now => this.node.bodyEnded(job, obligation, end, now, clock.wall())),
+      ended: (job, obligation, end) => this.input(now => this.node.bodyEnded(job, obligation, end, now)),
       blocked: (job, obligation, blocked) => this.input(() => this.node.blocked(job, obligation, blocked))
     })
   }
@@ -92,29 +99,32 @@ export class Engine {
     }
     const damaged = new Set(this.#init.journal.damage().map(({ job }) => job))
     for (const { submitted, history } of jobs.values()) {
-      if (damaged.has(submitted.job)) {
-        this.#endDamaged(submitted, history)
+      const { job } = submitted
+      if (damaged.has(job) || history.some(({ kind }) => kind === 'announced')) {
+        this.#announce(this.#overBefore(submitted, history, damaged.has(job)))
         continue
       }
-      this.#init.logger.info('carrying on with a job of an earlier boot', { job: submitted.job })
+      this.#init.logger.info('carrying on with a job of an earlier boot', { job })
       this.input(now => this.node.adopt(submitted, history, now))
     }
     this.#tick()
   }
 
   /**
-   * A job whose journal has a hole cannot be carried on: what was granted or handed out in the hole is unknown. It ends
-   * as incomplete; hosts that still work for it are told that it is over when they next renew.
+   * A job that was announced before the daemon died; or one whose journal has a hole, so that it cannot be carried on:
+   * what was handed out in the hole is unknown. Hosts that still work for it learn that it is over when they next renew.
    */
-  #endDamaged(submitted: SubmittedRecord, history: readonly LedgerRecord[]): void {
+  #overBefore(submitted: SubmittedRecord, history: readonly LedgerRecord[], damaged: boolean): LedgerState {
     const { job } = submitted
-    this.#init.logger.error('the journal of a job is damaged: it ends as incomplete', { job, code: 'STORAGE_FAILED' })
     const state = new LedgerState(submitted)
     for (const record of history) state.apply(record)
-    state.abandon(encodeRecord, this.#init.network.self)
-    this.#outputs.push([this.#finish({ kind: 'announce', job, state, detectionMs: undefined })], () =>
-      this.#announce(job)
-    )
+    // Read from the clock of an earlier boot.
+    state.lastEndedAt = undefined
+    if (damaged && !state.announced) {
+      this.#init.logger.error('the journal of a job is damaged: it ends as incomplete', { job, code: 'STORAGE_FAILED' })
+      state.abandon(encodeRecord, this.#init.network.self)
+    }
+    return state
   }
 
   /** What the network is to call. */
@@ -167,7 +177,9 @@ export class Engine {
 
   /** Resolves when the job is over, or `signal` aborts. */
   untilOver(job: string, signal: AbortSignal): Promise<void> {
-    if (this.node.roots.ledger(job) === undefined && !this.#announcing.has(job)) return Promise.resolve()
+    const ending = this.#ending.get(job)
+    const running = this.node.roots.ledger(job) !== undefined || (ending !== undefined && ending.job === undefined)
+    if (!running) return Promise.resolve()
     return new Promise(resolve => {
       const waiters = this.#waiters.get(job) ?? new Set()
       this.#waiters.set(job, waiters)
@@ -188,6 +200,8 @@ export class Engine {
   async stop(options: { now: boolean }): Promise<void> {
     this.input(now => this.node.stop(now))
     await this.#until(() => this.node.idle || this.#hurried, options.now ? 0 : STOP_GRACE_MS)
+    this.input(now => this.node.interrupt(now))
+    await this.#until(() => this.node.atRest, REAP_WAIT_MS)
     this.input(now => this.node.leave(now))
     await this.#until(() => this.node.quiet, REAP_WAIT_MS)
     this.input(() => this.node.goodbye())
@@ -202,11 +216,12 @@ export class Engine {
     this.#hurried = true
   }
 
-  /** Jobs whose end is being written; they are neither running nor finished yet. */
-  readonly #announcing = new Map<string, Job>()
-
-  announcing(job: string): Job | undefined {
-    return this.#announcing.get(job)
+  /**
+   * A job between its end and the moment when the journal has all that is to be shown of it; `job` is undefined until
+   * the end is durable, and the job counts as running so long.
+   */
+  ending(job: string): Ending | undefined {
+    return this.#ending.get(job)
   }
 
   nameOf(peer: string): string {
@@ -238,21 +253,12 @@ export class Engine {
 
   #carryOut(output: NodeOutput): void {
     if (output.records.length === 0 && output.effects.length === 0) return
-    const writes: JournalWrite[] = output.records.map(({ job, record }) => ({ kind: 'record', job, record }))
-    for (const effect of output.effects) if (effect.kind === 'announce') writes.push(this.#finish(effect))
+    const writes = output.records.map(({ job, record }): JournalWrite => ({ kind: 'record', job, record }))
+    for (const effect of output.effects)
+      if (effect.kind === 'announce') this.#ending.set(effect.job, { state: effect.state, job: undefined })
     this.#outputs.push(writes, () => {
       for (const effect of output.effects) this.#effect(effect)
     })
-  }
-
-  #finish(effect: NodeEffect & { kind: 'announce' }): JournalWrite {
-    const { state, detectionMs } = effect
-    const records = state.records.map(decodeRecord)
-    const times = { announcedAt: this.#init.clock.wall(), detectionMs }
-    const summary: JobSummary = finishedJob(state, records, times, this)
-    const items = taskItems(state, records)
-    this.#announcing.set(effect.job, { ...summary, items })
-    return { kind: 'finish', summary, items }
   }
 
   #effect(effect: NodeEffect): void {
@@ -273,7 +279,7 @@ export class Engine {
       case 'child-settled':
         return this.attempts.childSettled(effect)
       case 'announce':
-        return this.#announce(effect.job)
+        return this.#announce(effect.state)
       case 'member-changed':
         this.events.emit(`peer.${effect.to}`, effect.peer, {
           from: effect.from ?? null,
@@ -305,13 +311,40 @@ export class Engine {
     this.attempts.start(effect)
   }
 
-  #announce(job: string): void {
-    const over = this.#announcing.get(job)
-    this.#announcing.delete(job)
-    this.events.emit('job.announced', job, { verdict: over?.verdict, detectionMs: over?.timings.detectionMs })
-    this.#init.logger.info('job over', { job, verdict: over?.verdict, tasks: over?.tasks.total })
+  /**
+   * The end of a job is durable: tells the waiters, then writes what is to be shown of it later. A daemon that dies in
+   * between finds `announced` in the journal, and writes it then.
+   */
+  #announce(state: LedgerState): void {
+    const { job, lastEndedAt } = state
+    const { clock, journal, logger, fatal } = this.#init
+    const records = this.#readRecords(state)
+    const detectionMs = lastEndedAt === undefined ? undefined : Math.max(0, clock.now() - lastEndedAt)
+    const summary = finishedJob(state, records, { announcedAt: clock.wall(), detectionMs }, this)
+    const items = taskItems(state, records)
+    this.#ending.set(job, { state, job: { ...summary, items } })
+    const { verdict, tasks } = summary
+    this.events.emit('job.announced', job, { verdict, detectionMs: detectionMs ?? null })
+    logger.info('job over', { job, verdict, tasks: tasks.total, detectionMs })
     for (const done of [...(this.#waiters.get(job) ?? [])]) done()
     this.#waiters.delete(job)
+    journal.commit([{ kind: 'finish', summary, items }]).then(
+      () => this.#ending.delete(job),
+      error => fatal({ kind: 'journal', error })
+    )
+  }
+
+  /** Records have come through other daemons: one that cannot be read is left out, and said so. */
+  #readRecords(state: LedgerState): TaskRecord[] {
+    const records: TaskRecord[] = []
+    for (const encoded of state.records) {
+      try {
+        records.push(decodeRecord(encoded))
+      } catch (error) {
+        this.#init.logger.warn('a task record cannot be read', { job: state.job, code: 'INTERNAL', error })
+      }
+    }
+    return records
   }
 
   async #until(reached: () => boolean, waitMs: number): Promise<void> {

@@ -100,7 +100,7 @@ export class LocalApi implements Pick<DaemonApi, Served> {
     const id = this.#jobId(wanted)
     const running = this.#running(id)
     if (running !== undefined) return items ? { ...running, items: [] } : running
-    const over = engine.announcing(id)
+    const over = engine.ending(id)?.job
     if (over !== undefined) return this.#withItems(over, items)
     const summary = journal.summary(id)
     if (summary === undefined) throw new StarlingError('NOT_FOUND', `there is no job "${wanted}"`)
@@ -202,7 +202,7 @@ export class LocalApi implements Pick<DaemonApi, Served> {
   #jobId(wanted: string): string {
     const { engine, journal } = this.#init
     const running = engine.node.roots.ledgers().map(({ job }) => job)
-    if (running.includes(wanted) || engine.announcing(wanted) !== undefined) return wanted
+    if (running.includes(wanted) || engine.ending(wanted) !== undefined) return wanted
     const finished = wanted.length < ID_PREFIX_CHARS_MIN ? [] : journal.finishedIds(wanted, PREFIX_MATCHES_MAX)
     return resolveId('job', wanted, new Set([...running, ...finished]))
   }
@@ -210,8 +210,10 @@ export class LocalApi implements Pick<DaemonApi, Served> {
   #running(id: string): JobSummary | undefined {
     const { engine, clock } = this.#init
     const ledger = engine.node.roots.ledger(id)
-    if (ledger === undefined) return undefined
-    return runningJob(ledger.state, ledger.progress(), engine.node.waitingFor(id), clock.now(), engine)
+    const ending = engine.ending(id)
+    const state = ledger?.state ?? (ending?.job === undefined ? ending?.state : undefined)
+    if (state === undefined) return undefined
+    return runningJob(state, ledger?.progress() ?? [], engine.node.waitingFor(id), clock.now(), engine)
   }
 
   #withItems(job: Job, items: boolean): Job {

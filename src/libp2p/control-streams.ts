@@ -136,7 +136,8 @@ export class ControlStreams {
   #use(raw: Stream, connection: Connection): void {
     const peer = connection.remotePeer.toString()
     const link = this.#init.links.get(peer)
-    if (link === undefined || this.#stopped) {
+    // A stream of a connection that was replaced meanwhile must not displace the one of its successor.
+    if (link === undefined || this.#stopped || connection.status !== 'open' || raw.status !== 'open') {
       raw.abort(new Error('no link'))
       return
     }

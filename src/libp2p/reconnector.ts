@@ -76,7 +76,7 @@ export class Reconnector {
   readonly #init: ReconnectorInit
   readonly #targets = new Map<PeerId, Target>()
   readonly #fixed: Target[] = []
-  /** Addresses that the user or a token named: they are dialled even when they are loopback. */
+  /** Addresses that the user or a token named, or that worked before: dialled even when they are loopback. */
   readonly #trusted = new Set<string>()
   #unprovenDials = 0
   #stopped = false
@@ -98,7 +98,7 @@ export class Reconnector {
     this.#schedule(target, 0)
   }
 
-  /** A peer known from before or from a token: dialled like one that was linked already. */
+  /** A peer that the user or a token named, or that was linked before: never forgotten before others. */
   addKnown(peer: PeerId, addresses: readonly string[]): void {
     for (const address of addresses) this.#trusted.add(address)
     this.learn(peer, addresses)
@@ -165,15 +165,19 @@ export class Reconnector {
     for (const target of [...this.#targets.values(), ...this.#fixed]) this.#wake(target)
   }
 
+  /** Addresses that would be dialled, in that order: another host's loopback is not among them. */
   addresses(peer: PeerId): string[] {
-    return [...(this.#targets.get(peer)?.addresses ?? [])]
+    const target = this.#targets.get(peer)
+    return target === undefined ? [] : this.#order(target)
   }
 
+  /** Who failed and is not linked; `peer` is empty for a configured address at which nobody has answered yet. */
   unreachable(): { peer: PeerId; addresses: string[]; lastError: string }[] {
-    return [...this.#targets].flatMap(([peer, target]) =>
-      this.#init.linked(peer) || target.failures === 0
+    const unanswered = this.#fixed.filter(target => target.peer === undefined)
+    return [...this.#targets.values(), ...unanswered].flatMap(target =>
+      this.#linked(target) || target.failures === 0
         ? []
-        : [{ peer, addresses: [...target.addresses], lastError: target.lastError }]
+        : [{ peer: target.peer ?? '', addresses: [...target.addresses], lastError: target.lastError }]
     )
   }
 

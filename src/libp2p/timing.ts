@@ -20,6 +20,8 @@ export interface NetworkTiming {
   readonly watchdogMs: number
   /** Age of a link before the watchdog judges it: at a busy start gossip opens its streams late. @default 3000 */
   readonly watchdogGraceMs: number
+  /** Between looks for links whose membership has expired. @default 60000: certificates last a year */
+  readonly expiryCheckMs: number
   /** Between mDNS queries at first and while members are missing. @default 2000 */
   readonly queryMs: number
   /** Between mDNS queries when all is well. @default 10000: each query costs one multicast answer per member */
@@ -41,6 +43,7 @@ export const DEFAULT_TIMING: NetworkTiming = {
   controlMissingMs: 5_000,
   watchdogMs: 1_000,
   watchdogGraceMs: 3_000,
+  expiryCheckMs: 60_000,
   queryMs: 2_000,
   calmQueryMs: 10_000,
   interfacesMs: 1_000,

@@ -67,7 +67,10 @@ export interface Discovery {
     readonly state: 'ok' | 'silent' | 'failed' | 'off'
     readonly detail?: string | undefined
   }
-  /** Members dialled or being dialled without a link now, with the reason of the last failure. */
+  /**
+   * Members dialled or being dialled without a link now, with the reason of the last failure. `peer` is empty for a
+   * configured address at which nobody has answered yet.
+   */
   readonly unreachable: readonly {
     readonly peer: PeerId
     readonly addresses: readonly string[]

@@ -1,30 +1,37 @@
 import type { Advertisement } from '../frames.ts'
 import type { Boot, Monotonic, PeerId } from '../ids.ts'
 
-/** Advertisements are gossiped this often, give or take a fifth, so that members do not fall into step. */
+/** A changed load is gossiped this often, give or take a fifth, so that members do not fall into step. */
 export const ADVERTISE_INTERVAL_MS = 1_000
+
+/** An unchanged one this often: signing, checking and forwarding it is most of what an idle pool does. */
+export const ADVERTISE_UNCHANGED_MS = 5_000
 
 type Offer = Pick<Advertisement, 'capabilities' | 'running' | 'queued'>
 
-/** Makes this daemon's advertisements and says when the next one is due: at its time, or at the next tick after a change. */
+interface AdvertiserInit {
+  readonly self: PeerId
+  readonly boot: Boot
+  readonly name: string
+  readonly version: string
+  readonly random: () => number
+}
+
+/** Makes this daemon's advertisements, and says when one is due. */
 export class Advertiser {
-  readonly #init: { self: PeerId; boot: Boot; name: string; version: string; random: () => number }
+  readonly #init: AdvertiserInit
   #sequence = 0
   #addresses: readonly string[] = []
-  #nextAt: Monotonic = Number.NEGATIVE_INFINITY
-  #changed = true
+  #publishedAt: Monotonic = Number.NEGATIVE_INFINITY
+  #jitter = 1
+  #published = { offer: '', turn: '' }
 
-  constructor(init: { self: PeerId; boot: Boot; name: string; version: string; random: () => number }) {
+  constructor(init: AdvertiserInit) {
     this.#init = init
   }
 
   listening(addresses: readonly string[]): void {
     this.#addresses = addresses
-    this.#changed = true
-  }
-
-  changed(): void {
-    this.#changed = true
   }
 
   /** A fresh advertisement; every one has a higher sequence. */
@@ -35,10 +42,19 @@ export class Advertiser {
     return { peer, incarnation, sequence: this.#sequence, name, version, addresses: this.#addresses, ...offer }
   }
 
+  /** To be asked at every tick. At once when the host turns busy or idle, or offers or listens to something else. */
   due(offer: Offer, now: Monotonic): Advertisement | undefined {
-    if (!this.#changed && now < this.#nextAt) return undefined
-    this.#changed = false
-    this.#nextAt = now + ADVERTISE_INTERVAL_MS * (0.8 + 0.4 * this.#init.random())
+    const key = { offer: JSON.stringify(offer), turn: turnOf(offer, this.#addresses) }
+    const waited = now - this.#publishedAt
+    const interval = key.offer === this.#published.offer ? ADVERTISE_UNCHANGED_MS : ADVERTISE_INTERVAL_MS
+    if (key.turn === this.#published.turn && waited < interval * this.#jitter) return undefined
+    this.#published = key
+    this.#publishedAt = now
+    this.#jitter = 0.8 + 0.4 * this.#init.random()
     return this.current(offer)
   }
+}
+
+function turnOf({ capabilities }: Offer, addresses: readonly string[]): string {
+  return JSON.stringify([addresses, capabilities.map(({ name, slots, free }) => [name, slots, free > 0])])
 }

@@ -30,12 +30,7 @@ export type NodeEffect =
       readonly error: TaskError | undefined
     }
   /** The job is over; `state` is final. Comes exactly once per job and life of the daemon. */
-  | {
-      readonly kind: 'announce'
-      readonly job: JobId
-      readonly state: LedgerState
-      readonly detectionMs: number | undefined
-    }
+  | { readonly kind: 'announce'; readonly job: JobId; readonly state: LedgerState }
   | {
       readonly kind: 'member-changed'
       readonly peer: PeerId

@@ -54,7 +54,8 @@ export class MeshNode {
   #heartbeatAt: Monotonic = Number.NEGATIVE_INFINITY
   #renewAt: Monotonic = Number.NEGATIVE_INFINITY
   #resendAt: Monotonic = Number.NEGATIVE_INFINITY
-  #wall = 0
+  /** Wall clock less monotonic clock, as of the last tick: for records only. */
+  #wallOffset = 0
 
   constructor(init: MeshNodeInit) {
     this.#init = init
@@ -115,7 +116,7 @@ export class MeshNode {
 
   /** Call every TICK_INTERVAL_MS. `wall`: milliseconds since 1970, for records only. */
   tick(now: Monotonic, wall: number): void {
-    this.#wall = wall
+    this.#wallOffset = wall - now
     if (now - this.#heartbeatAt >= HEARTBEAT_INTERVAL_MS) this.#beat(now)
     const renew = now - this.#renewAt >= RENEW_INTERVAL_MS
     const resend = now - this.#resendAt >= RESEND_INTERVAL_MS
@@ -147,7 +148,6 @@ export class MeshNode {
   offer(capability: string, slots: number, now: Monotonic): void {
     this.#refuse(this.host.slots.offer(capability, slots))
     this.#giveBackStranded(now)
-    this.#advertiser.changed()
     this.#owner.dirty()
   }
 
@@ -178,12 +178,11 @@ export class MeshNode {
     return 'task' in spawned ? { path: spawned.task.path } : spawned
   }
 
-  bodyEnded(job: JobId, obligation: ObligationId, end: BodyEnd, now: Monotonic, wall: number): void {
+  bodyEnded(job: JobId, obligation: ObligationId, end: BodyEnd, now: Monotonic): void {
     this.host.ended(job, obligation)
     const at = this.#step(now)
-    this.host.participant(job)?.bodyEnded(obligation, end, wall, at)
+    this.host.participant(job)?.bodyEnded(obligation, end, now + this.#wallOffset, at)
     this.#apply(at)
-    this.#advertiser.changed()
   }
 
   /** A body waits for a child, or has stopped waiting. */
@@ -199,6 +198,18 @@ export class MeshNode {
     const at = this.#step(now)
     for (const participant of this.host.participants()) {
       for (const vertex of participant.live(at)?.vertices() ?? []) participant.live(at)?.giveBack(vertex.id, at)
+    }
+    this.#apply(at)
+  }
+
+  /** Kills running bodies; their tasks go back to their owners, who have them done elsewhere. `atRest` tells when. */
+  interrupt(now: Monotonic): void {
+    const at = this.#step(now)
+    for (const participant of this.host.participants()) {
+      for (const { id, executing, state } of participant.live(at)?.vertices() ?? []) {
+        if (!executing || state !== 'running') continue
+        at.out.push({ kind: 'kill', job: participant.job, obligation: id, reason: 'the daemon is stopping' })
+      }
     }
     this.#apply(at)
   }
@@ -222,6 +233,11 @@ export class MeshNode {
   /** True when nothing of any job is held here. */
   get idle(): boolean {
     return this.quiet && this.host.participants().every(participant => participant.idle)
+  }
+
+  /** True when a stopping daemon has given back all that it can: the rest waits for children elsewhere. */
+  get atRest(): boolean {
+    return this.quiet && this.host.participants().every(participant => participant.atRest)
   }
 
   /** Last look before a body is really started: its lease may have ended since `start` was decided. */
@@ -334,7 +350,7 @@ export class MeshNode {
       const at = this.#step(now)
       const tree = this.host.participant(job)?.live(at)
       const vertex = tree?.vertex(obligation)
-      const begins = tree?.started(obligation, this.#wall) ?? false
+      const begins = tree?.started(obligation, now + this.#wallOffset) ?? false
       this.#apply(at)
       if (vertex === undefined || !begins) {
         this.host.slots.leave(capability)
@@ -470,17 +486,15 @@ export class MeshNode {
       case 'disengaged':
         return this.host.disengaged(effect.job)
       case 'announce':
-        return this.#announce(effect.job, now)
+        return this.#announce(effect.job)
       default:
         this.#effects.push(effect)
     }
   }
 
-  #announce(job: JobId, now: Monotonic): void {
+  #announce(job: JobId): void {
     const state = this.roots.finish(job)
-    if (state === undefined) return
-    const detectionMs = state.lastEndedAt === undefined ? undefined : Math.max(0, now - state.lastEndedAt)
-    this.#effects.push({ kind: 'announce', job, state, detectionMs })
+    if (state !== undefined) this.#effects.push({ kind: 'announce', job, state })
   }
 
   #send(to: PeerId, frame: Frame): void {

@@ -84,6 +84,11 @@ export class EngagedTree {
     return this.#vertices.size === 0 && this.#settles.size === 0
   }
 
+  /** Nothing here is about to end: no settle is unconfirmed, and what is left waits for children elsewhere. */
+  get atRest(): boolean {
+    return this.#settles.size === 0 && this.vertices().every(({ state, executing }) => state === 'waiting' && !executing)
+  }
+
   vertex(id: ObligationId): Vertex | undefined {
     return this.#vertices.get(id)
   }

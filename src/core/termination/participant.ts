@@ -70,6 +70,11 @@ export class Participant {
     return (this.#tree?.idle ?? true) && this.#dying.size === 0
   }
 
+  /** Waiting would not let more of the job be settled here, unless its children elsewhere end. */
+  get atRest(): boolean {
+    return (this.#tree?.atRest ?? true) && this.#dying.size === 0
+  }
+
   /** The engagement's tree, if its lease is not over. Every entry goes through here. */
   live(at: Step): EngagedTree | undefined {
     if (this.#tree !== undefined && at.now >= this.#leaseUntil) this.#selfFence('its lease is over', at)
