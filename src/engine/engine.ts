@@ -132,7 +132,10 @@ export class Engine {
     return {
       linkUp: (peer, link) => {
         this.events.emit('peer.linked', peer, { address: link.remoteAddress, direction: link.direction })
-        this.input(now => this.node.linkUp(peer, now))
+        this.input(now => {
+          this.node.listening(this.#init.network.addresses())
+          this.node.linkUp(peer, now)
+        })
       },
       linkDown: (peer, reason) => {
         this.events.emit('peer.unlinked', peer, { reason })

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { Stream } from '@libp2p/interface'
 import type { Frame } from '../core/frames.ts'
 import { FRAME_BYTES_MAX } from '../core/limits.ts'
@@ -50,7 +51,7 @@ export class ControlStream {
     this.#events = events
     stream.addEventListener('close', event => this.#closed(event.error?.message ?? 'closed by the other side'))
     // The protocol has no half-closed state: half a stream is a broken one.
-    stream.addEventListener('remoteCloseWrite', () => this.abort('half closed by the other side'))
+    stream.addEventListener('remoteCloseWrite', () => this.abort('ended by the other side'))
     stream.addEventListener('drain', () => this.#flush())
     stream.addEventListener('message', event => this.#receive(event.data.subarray()))
     if (stream.status !== 'open') queueMicrotask(() => this.#closed('closed before use'))
@@ -83,14 +84,24 @@ export class ControlStream {
     this.#stream.abort(new Error(reason))
   }
 
-  /** Waits until all that was queued is with the connection, or `signal` aborts (then it rejects). */
-  async flushed(signal: AbortSignal): Promise<void> {
+  /**
+   * Ends the stream after all that was queued. Resolves when the other side has read it all (it answers the end by its
+   * own); rejects when `signal` aborts before.
+   */
+  async finish(signal: AbortSignal): Promise<void> {
+    const closed = once(this.#stream, 'close', { signal })
+    // Awaited below; until then it must not count as unhandled.
+    closed.catch(() => {})
     this.#flush()
     while (this.#open && this.#stream.writableNeedsDrain) {
       signal.throwIfAborted()
-      await this.#stream.onDrain({ signal })
+      // Not the stream's own onDrain: once resolved it stays so, and this loop would never let go.
+      await Promise.race([once(this.#stream, 'drain', { signal }), closed])
       this.#flush()
     }
+    if (!this.#open) return
+    await this.#stream.close({ signal })
+    if (this.#open) await closed
   }
 
   #flush(): void {

@@ -79,7 +79,7 @@ export class ControlStreams {
     return [...this.#channels.keys()]
   }
 
-  /** Lets what is queued leave, for at most `flushMs`; then all streams are closed. */
+  /** Ends all streams; waits until the others have read what was queued, for at most `flushMs`. */
   async stop(): Promise<void> {
     this.#stopped = true
     const { node, timing, logger } = this.#init
@@ -89,7 +89,7 @@ export class ControlStreams {
     const signal = AbortSignal.timeout(timing.flushMs)
     const flushes = [...this.#channels].map(async ([peer, { stream }]) => {
       try {
-        await stream.flushed(signal)
+        await stream.finish(signal)
       } catch (error) {
         logger.debug('frames lost at stop', { peer, error: String(error) })
       }

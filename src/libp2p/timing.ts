@@ -28,7 +28,7 @@ export interface NetworkTiming {
   readonly calmQueryMs: number
   /** Between looks at the network interfaces. @default 1000 */
   readonly interfacesMs: number
-  /** Longest wait of `stop` for frames that are still buffered (a goodbye). @default 500 */
+  /** Longest wait of `stop` until the others have read all frames (a goodbye). @default 500: a frozen one never will */
   readonly flushMs: number
 }
 

@@ -50,6 +50,16 @@ export function consider(
   return all
 }
 
+/** Names of all capabilities that are offered here, or by members that are not known to be gone. */
+export function capabilitiesOf(own: OwnOffer['capabilities'], view: MemberView): Set<string> {
+  const names = new Set(own.map(({ name }) => name))
+  for (const { state, advertisement } of view.members()) {
+    if (state !== 'alive' && state !== 'suspect') continue
+    for (const { name } of advertisement?.capabilities ?? []) names.add(name)
+  }
+  return names
+}
+
 function unreachable(member: Member): string | undefined {
   if (member.state !== 'alive') return `it is ${member.state}`
   if (!member.linked) return 'there is no link to it'

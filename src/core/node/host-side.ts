@@ -1,7 +1,7 @@
 import type { RenewItem, TaskRecord } from '../frames.ts'
 import type { Boot, Engagement, JobId, Monotonic, ObligationId, PeerId } from '../ids.ts'
 import { RESERVATION_TTL_MS, type SlotGrant, type SlotRequest, SlotTable } from '../placement/index.ts'
-import { Participant } from '../termination/index.ts'
+import { Participant, type Step } from '../termination/index.ts'
 
 export interface HostSideInit {
   readonly self: PeerId
@@ -84,6 +84,28 @@ export class HostSide {
       }
     }
     return overdue
+  }
+
+  /** Attempts that have not begun go back to their owners. */
+  giveBackQueued(at: Step): void {
+    for (const participant of this.#participants.values()) {
+      for (const { id } of participant.live(at)?.vertices() ?? []) participant.live(at)?.giveBack(id, at)
+    }
+  }
+
+  /** Kills the bodies that run: their attempts go back to their owners too, once they are reaped. */
+  interrupt(reason: string, at: Step): void {
+    for (const participant of this.#participants.values()) {
+      for (const { id, executing, state } of participant.live(at)?.vertices() ?? []) {
+        if (executing && state === 'running')
+          at.out.push({ kind: 'kill', job: participant.job, obligation: id, reason })
+      }
+    }
+  }
+
+  /** No body runs, and what is left waits for children elsewhere. */
+  get atRest(): boolean {
+    return this.running === 0 && this.participants().every(participant => participant.atRest)
   }
 
   began(job: JobId, obligation: ObligationId, capability: string): void {

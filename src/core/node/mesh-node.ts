@@ -15,10 +15,11 @@ import {
 } from '../termination/index.ts'
 import { Advertiser } from './advertiser.ts'
 import type { NodeEffect, NodeOutput } from './effects.ts'
-import { type Considered, consider, type OwnOffer } from './explain.ts'
+import { type Considered, capabilitiesOf, consider, type OwnOffer } from './explain.ts'
 import { dispatchJobFrame, type JobFrame } from './frame-dispatch.ts'
 import { HostSide } from './host-side.ts'
 import { OwnerSide } from './owner-side.ts'
+import { acquaintances, introductions } from './peer-exchange.ts'
 import { RootSide } from './root-side.ts'
 
 export interface MeshNodeInit {
@@ -89,7 +90,7 @@ export class MeshNode {
   linkUp(peer: PeerId, now: Monotonic): void {
     this.#membership(out => this.view.linkUp(peer, now, out))
     this.#send(peer, { kind: 'hello', boot: this.#init.boot, advertisement: this.advertisement() })
-    this.#send(peer, { kind: 'peers', peers: this.#peersFor(peer) })
+    this.#send(peer, acquaintances(this.view, peer))
     const at = this.#step(now)
     for (const participant of this.host.participants()) participant.resend(peer, at)
     this.#apply(at)
@@ -111,7 +112,10 @@ export class MeshNode {
 
   gossip(author: PeerId, advertisement: Advertisement, now: Monotonic): void {
     if (author === this.#init.self) return
-    if (this.view.advertised(author, advertisement, now)) this.#owner.dirty()
+    const before = this.view.get(author)?.advertisement?.addresses
+    if (!this.view.advertised(author, advertisement, now)) return
+    this.#owner.dirty()
+    this.#introduce(author, before)
   }
 
   /** Call every TICK_INTERVAL_MS. `wall`: milliseconds since 1970, for records only. */
@@ -196,21 +200,14 @@ export class MeshNode {
     this.#stopping = true
     for (const { name } of this.host.slots.offered()) this.offer(name, 0, now)
     const at = this.#step(now)
-    for (const participant of this.host.participants()) {
-      for (const vertex of participant.live(at)?.vertices() ?? []) participant.live(at)?.giveBack(vertex.id, at)
-    }
+    this.host.giveBackQueued(at)
     this.#apply(at)
   }
 
   /** Kills running bodies; their tasks go back to their owners, who have them done elsewhere. `atRest` tells when. */
   interrupt(now: Monotonic): void {
     const at = this.#step(now)
-    for (const participant of this.host.participants()) {
-      for (const { id, executing, state } of participant.live(at)?.vertices() ?? []) {
-        if (!executing || state !== 'running') continue
-        at.out.push({ kind: 'kill', job: participant.job, obligation: id, reason: 'the daemon is stopping' })
-      }
-    }
+    this.host.interrupt('the daemon is stopping', at)
     this.#apply(at)
   }
 
@@ -237,7 +234,7 @@ export class MeshNode {
 
   /** True when a stopping daemon has given back all that it can: the rest waits for children elsewhere. */
   get atRest(): boolean {
-    return this.quiet && this.host.participants().every(participant => participant.atRest)
+    return this.host.atRest
   }
 
   /** Last look before a body is really started: its lease may have ended since `start` was decided. */
@@ -266,12 +263,7 @@ export class MeshNode {
 
   /** Capabilities of all daemons that are not known to be gone. */
   knownCapabilities(): Set<string> {
-    const names = new Set(this.host.slots.offered().map(({ name }) => name))
-    for (const { state, advertisement } of this.view.members()) {
-      if (state !== 'alive' && state !== 'suspect') continue
-      for (const { name } of advertisement?.capabilities ?? []) names.add(name)
-    }
-    return names
+    return capabilitiesOf(this.host.slots.offered(), this.view)
   }
 
   waitingFor(job: JobId): number {
@@ -316,8 +308,10 @@ export class MeshNode {
   }
 
   #hello(from: PeerId, frame: Hello, now: Monotonic): void {
+    const before = this.view.get(from)?.advertisement?.addresses
     this.#membership(out => this.view.hello(from, frame.boot, frame.advertisement, now, out))
     this.#effects.push({ kind: 'learn', peer: from, addresses: frame.advertisement.addresses })
+    this.#introduce(from, before)
     this.#owner.dirty()
     if (!this.roots.isNewBoot(from, frame.boot)) return
     this.#eachRoot(now, (ledger, step) => ledger.newBoot(from, frame.boot, step))
@@ -418,9 +412,8 @@ export class MeshNode {
     this.#effects.push(...out)
   }
 
-  #peersFor(peer: PeerId): { peer: PeerId; addresses: readonly string[] }[] {
-    const known = this.view.members().filter(member => member.linked && member.peer !== peer)
-    return known.map(member => ({ peer: member.peer, addresses: member.advertisement?.addresses ?? [] }))
+  #introduce(peer: PeerId, before: readonly string[] | undefined): void {
+    for (const { to, frame } of introductions(this.view, peer, before)) this.#send(to, frame)
   }
 
   #offer(): Pick<Advertisement, 'capabilities' | 'running' | 'queued'> {

@@ -86,7 +86,9 @@ export class EngagedTree {
 
   /** Nothing here is about to end: no settle is unconfirmed, and what is left waits for children elsewhere. */
   get atRest(): boolean {
-    return this.#settles.size === 0 && this.vertices().every(({ state, executing }) => state === 'waiting' && !executing)
+    return (
+      this.#settles.size === 0 && this.vertices().every(({ state, executing }) => state === 'waiting' && !executing)
+    )
   }
 
   vertex(id: ObligationId): Vertex | undefined {

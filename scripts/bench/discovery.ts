@@ -1,0 +1,133 @@
+/**
+ * How long daemons on a LAN take to find each other, each on a virtual host of its own (network namespace), with real
+ * mDNS: `node scripts/bench/discovery.ts [--runs N] [--sizes 5,10] [--out FILE]` after `npm run build`. Needs Linux with
+ * iproute2 and root or user namespaces. Raw samples go to FILE as JSON.
+ *
+ * Each run is one new LAN. First start: the first daemon makes the swarm and a token, then all others are started at
+ * once with it. Restart: all daemons are stopped and started at once; they are members then, but all have other ports.
+ */
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { cpus, loadavg, release, totalmem } from 'node:os'
+import { parseArgs } from 'node:util'
+import { Lan } from '../../test/cluster/lan.ts'
+import type { LanHost } from '../../test/cluster/lan-daemon.ts'
+import { type Row, summary } from './statistics.ts'
+
+/** Longest wait for one mesh; a run that is longer is a failure and not a sample. */
+const MESH_MS_MAX = 60_000
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '10' },
+    sizes: { type: 'string', default: '5,10' },
+    out: { type: 'string' }
+  }
+})
+const runs = Number(values.runs)
+const sizes = values.sizes.split(',').map(Number)
+
+/** Milliseconds. */
+interface Sample {
+  /** From the last daemon's Ready line to the moment when the last daemon saw the last other one alive. */
+  readonly afterReadyMs: number
+  /** To the same moment, from the start of the first process. */
+  readonly afterStartMs: number
+  readonly load: number
+}
+
+interface Series {
+  readonly what: string
+  readonly daemons: number
+  readonly samples: Sample[]
+}
+
+const series: Series[] = []
+const loadBefore = loadavg()
+for (const daemons of sizes) {
+  const first: Series = { what: 'first start, joining by a token', daemons, samples: [] }
+  const again: Series = { what: 'restart of all at once', daemons, samples: [] }
+  series.push(first, again)
+  for (let run = 1; run <= runs; run += 1) {
+    const lan = await Lan.create({ hosts: daemons, slots: 0 })
+    try {
+      await lan.upAll()
+      first.samples.push(await sample(lan))
+      await Promise.all(lan.hosts.map(host => host.client.stop()))
+      await Promise.all(lan.hosts.map(host => host.process.exited))
+      await Promise.all(lan.hosts.map(host => host.up()))
+      again.samples.push(await sample(lan))
+      const [cold, warm] = [first.samples.at(-1), again.samples.at(-1)]
+      process.stderr.write(
+        `${daemons} daemons, run ${run} of ${runs}: ${cold?.afterReadyMs} ms, restart ${warm?.afterReadyMs} ms\n`
+      )
+    } finally {
+      await lan.stop()
+    }
+  }
+}
+report()
+
+/** Waits until all see all; the times are those that the daemons themselves have noted in their events. */
+async function sample(lan: Lan): Promise<Sample> {
+  const load = loadavg()[0] ?? Number.NaN
+  await lan.untilAllSeeAll(lan.hosts, MESH_MS_MAX)
+  const complete = () => lan.hosts.every(host => seenAtMs(host, lan.hosts) !== undefined)
+  await lan.until('the events of all have arrived', MESH_MS_MAX, async () => complete() || 'some are missing')
+  const meshedAtMs = Math.max(...lan.hosts.map(host => seenAtMs(host, lan.hosts) ?? Number.NaN))
+  const readyAtMs = Math.max(...lan.hosts.map(host => host.readyAtMs))
+  const startedAtMs = Math.min(...lan.hosts.map(host => host.process.startedAtMs))
+  return { afterReadyMs: Math.max(0, meshedAtMs - readyAtMs), afterStartMs: meshedAtMs - startedAtMs, load }
+}
+
+/** When `host` saw the last of the others become alive for the first time; undefined while one is missing. */
+function seenAtMs(host: LanHost, all: readonly LanHost[]): number | undefined {
+  const first = new Map<string, number>()
+  for (const { peer, state, atMs } of host.events.memberChanges()) {
+    if (state === 'alive' && !first.has(peer)) first.set(peer, atMs)
+  }
+  const times = all.filter(other => other !== host).map(other => first.get(other.peerId))
+  return times.includes(undefined) ? undefined : Math.max(...times.map(time => time ?? Number.NaN))
+}
+
+function report(): void {
+  const rows = series.flatMap(({ what, daemons, samples }): Row[] => [
+    {
+      what: `${daemons} daemons, ${what}: all see all after the last is ready`,
+      unit: 'ms',
+      samples: samples.map(({ afterReadyMs }) => afterReadyMs)
+    },
+    {
+      what: `${daemons} daemons, ${what}: all see all after the first process start`,
+      unit: 'ms',
+      samples: samples.map(({ afterStartMs }) => afterStartMs)
+    }
+  ])
+  console.table(rows.map(summary))
+  const machine = {
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    kernel: release(),
+    loadBefore,
+    loadAfter: loadavg()
+  }
+  console.log(
+    `${machine.cores} x ${machine.cpu}; load average ${loadBefore.join(' ')} -> ${machine.loadAfter.join(' ')}`
+  )
+  if (values.out === undefined) return
+  const document = { at: new Date().toISOString(), commit: commit(), versions: process.versions, machine, runs, series }
+  writeFileSync(values.out, `${JSON.stringify(document, null, 2)}\n`)
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty'], {
+      cwd: import.meta.dirname,
+      encoding: 'utf8'
+    }).trim()
+  } catch (error) {
+    // A source archive has no history; the figures are worth keeping all the same.
+    return `unknown (${error instanceof Error ? error.message.split('\n')[0] : String(error)})`
+  }
+}
