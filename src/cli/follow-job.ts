@@ -11,6 +11,8 @@ export interface FollowOptions {
   readonly quiet?: true
   readonly verbose?: true
   readonly timeoutMs?: number | undefined
+  /** Ctrl-C before the following has begun: the job is there already, and its id must not be lost. */
+  readonly interrupted?: AbortSignal
 }
 
 /**
@@ -22,7 +24,10 @@ export interface FollowOptions {
 export async function followJob(cli: Cli, client: DaemonClient, id: string, options: FollowOptions): Promise<number> {
   const { terminal } = cli
   const style = progressStyle(terminal, options)
-  const end = await cli.interruptible(signal => waitVisibly(cli, client, id, style, options.timeoutMs, signal))
+  const end = await cli.interruptible(signal => {
+    const either = options.interrupted === undefined ? signal : AbortSignal.any([signal, options.interrupted])
+    return waitVisibly(cli, client, id, style, options.timeoutMs, either)
+  })
   if (end === 'interrupted') {
     terminal.note(`interrupted: job ${id} goes on`)
     terminal.note(

@@ -7,6 +7,9 @@ import type { MeshSession } from './mesh-session.ts'
 /** A token is meant to be carried to another machine now, not to be kept. */
 export const TOKEN_TTL_MS = 15 * 60_000
 
+/** Unreachable peers that are named in the status; `doctor` names all. */
+const WARNED_PEERS_MAX = 5
+
 export interface ComposedApiInit {
   readonly identity: LocalIdentity
   readonly name: string
@@ -75,8 +78,10 @@ function statusOf(init: ComposedApiInit, startedAt: number, startedMono: number)
       `mDNS is ${mdns.state}${mdns.detail === undefined ? '' : `: ${mdns.detail}`}; use --peer ADDR to reach other hosts`
     )
   }
-  for (const { peer, lastError } of unreachable.slice(0, 5))
-    warnings.push(`cannot reach ${engine.nameOf(peer) || peer}: ${lastError}`)
+  for (const { peer, addresses, lastError } of unreachable.slice(0, WARNED_PEERS_MAX)) {
+    // A configured address at which nobody has answered yet has no peer id.
+    warnings.push(`cannot reach ${engine.nameOf(peer) || peer || addresses[0]}: ${lastError}`)
+  }
   const failure = init.failure()
   if (failure !== undefined) warnings.push(`the disk refuses writes, no new jobs are taken: ${failure.message}`)
   if (engine.node.view.awareness > 1) warnings.push('this host is slow: its own timers fire late')

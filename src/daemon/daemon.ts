@@ -272,6 +272,11 @@ class Daemon {
     if (reason.kind === 'stale-boot') {
       store.meta.nextBoot(reason.incarnation)
       logger.error('this home is a copy of one that lived on, or was restored: start again', { code: 'HOME_UNUSABLE' })
+    } else if (reason.kind === 'defect') {
+      logger.error('a step could not be carried out: jobs go on after a restart', {
+        code: 'INTERNAL',
+        error: reason.error
+      })
     } else {
       logger.error('the journal refuses writes: jobs go on after a restart with space on the disk', {
         code: 'STORAGE_FAILED',

@@ -54,7 +54,7 @@ function checkDiscovery(network: Network): Finding[] {
   }
   for (const { peer, addresses, lastError } of unreachable) {
     const hint = `is it running, and may this host reach ${addresses[0] ?? 'its addresses'}?`
-    findings.push({ check: 'reachability', state: 'warning', detail: `${peer}: ${lastError}`, hint })
+    findings.push({ check: 'reachability', state: 'warning', detail: `${peer || addresses[0]}: ${lastError}`, hint })
   }
   const reasons = Object.entries(refused).filter(([, count]) => count > 0)
   if (reasons.length > 0) {

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { type Job, StarlingError, type TaskItem } from '../sdk/index.ts'
 import { Pool } from './pool.ts'
@@ -36,6 +37,7 @@ export interface DemoResult {
  */
 export async function runDemo(dir: string, view: DemoView, signal: AbortSignal): Promise<DemoResult> {
   const root = resolve(dir)
+  await requireDirectory(root)
   const pool = new Pool()
   try {
     await pool.start(text => view.step(text), signal)
@@ -83,6 +85,17 @@ export async function runDemo(dir: string, view: DemoView, signal: AbortSignal):
     await pool.stop()
   }
 }
+
+/** @throws StarlingError INVALID_INPUT */
+async function requireDirectory(path: string): Promise<void> {
+  const stats = await stat(path).catch((cause: Error) => {
+    throw new StarlingError('INVALID_INPUT', `${path} cannot be walked: ${cause.message}`, { hint: WHICH_TREE, cause })
+  })
+  if (stats.isDirectory()) return
+  throw new StarlingError('INVALID_INPUT', `${path} is no directory`, { hint: WHICH_TREE })
+}
+
+const WHICH_TREE = 'give a directory: starling demo src; without one it is the current directory'
 
 function reportOf(item: TaskItem): DirectoryReport {
   if (item.result === undefined) {

@@ -16,7 +16,7 @@ import type { Agent } from '../wire/api/index.ts'
 import { fromBytes, toBytes } from './json-bytes.ts'
 import type { TaskLogs } from './task-logs.ts'
 
-/** Bytes of children's results kept for one attempt until it asks for them; beyond it they can only be watched live. */
+/** Bytes of children's results kept for one attempt, which may ask for them late and again; beyond it they can only be watched live. */
 export const CHILD_RESULTS_BYTES_MAX = 16 * 1024 * 1024
 
 /** How a capability is run on this host. */
@@ -46,8 +46,8 @@ export interface RunningAttempt {
 interface Entry extends RunningAttempt {
   readonly runtime: string
   handle: Attempt | undefined
-  /** Settled children that nobody has asked for yet. */
-  readonly children: Map<string, ChildOutcome>
+  /** Settled children; undefined for one whose outcome is not kept. */
+  readonly children: Map<string, ChildOutcome | undefined>
   childBytes: number
   readonly waiters: Map<string, Set<(outcome: ChildOutcome) => void>>
   waits: number
@@ -95,6 +95,8 @@ export class Attempts {
     const { job, obligation, task, attempt } = effect
     const served = this.#init.served(task.capability)
     if (served === undefined) return this.#init.ended(job, obligation, { kind: 'returned' })
+    const input = fromBytes(task.input)
+    if ('error' in input) return this.#init.ended(job, obligation, { kind: 'failed', error: input.error })
     const attemptId = attemptIdOf(job, obligation)
     const id = taskId(job, task.path)
     const { capability, traceparent } = task
@@ -118,7 +120,7 @@ export class Attempts {
     this.#init.logs.open(id)
     const start = { attemptId, taskId: id, jobId: job, capability, attempt, traceparent, timeoutMs: served.timeoutMs }
     entry.handle = served.runtime.start(
-      { ...start, input: fromBytes(task.input) ?? null },
+      { ...start, input: input.value ?? null },
       {
         log: line => this.#init.logs.append(id, line),
         ended: end => this.#ended(entry, end)
@@ -135,23 +137,35 @@ export class Attempts {
   childSettled(effect: NodeEffect & { kind: 'child-settled' }): void {
     const entry = this.#byId.get(attemptIdOf(effect.job, effect.parent))
     if (entry === undefined) return
-    const { outcome, error, result } = effect
-    const child: ChildOutcome = { taskId: taskId(effect.job, effect.path), outcome, result: fromBytes(result), error }
+    const child = childOutcome(effect)
     entry.handle?.childSettled(child)
+    this.#keep(entry, child, effect.result.length)
     const waiters = entry.waiters.get(child.taskId)
     entry.waiters.delete(child.taskId)
     for (const resolve of waiters ?? []) resolve(child)
-    if (waiters !== undefined || entry.runtime === 'function') return
-    entry.childBytes += result.length
-    if (entry.childBytes <= CHILD_RESULTS_BYTES_MAX) entry.children.set(child.taskId, child)
   }
 
-  /** Resolves when the child has settled; until then its parent's slot is free. Rejects when `signal` aborts. */
+  /** SDK workers are told of every child, and keep what they want themselves. */
+  #keep(entry: Entry, child: ChildOutcome, bytes: number): void {
+    const kept = entry.runtime !== 'function' && entry.childBytes + bytes <= CHILD_RESULTS_BYTES_MAX
+    entry.children.set(child.taskId, kept ? child : undefined)
+    if (kept) entry.childBytes += bytes
+  }
+
+  /**
+   * Resolves when the child has settled; until then its parent's slot is free. Rejects when `signal` aborts.
+   * @throws StarlingError TASK_ENDED; LIMIT_REACHED when it has settled and its outcome is not kept.
+   */
   waitForChild(parent: RunningAttempt, child: string, signal: AbortSignal | undefined): Promise<ChildOutcome> {
     const entry = this.#byId.get(parent.attemptId)
     const settled = entry?.children.get(child)
     if (settled !== undefined) return Promise.resolve(settled)
     if (entry === undefined) return Promise.reject(new StarlingError('TASK_ENDED', 'the waiting task is over'))
+    if (entry.children.has(child)) {
+      const message = `${child} has settled, but its outcome is not kept: children hold ${CHILD_RESULTS_BYTES_MAX} bytes`
+      const hint = 'wait for a child before many others have settled, or let children return references'
+      return Promise.reject(new StarlingError('LIMIT_REACHED', message, { hint }))
+    }
     if (signal?.aborted) return Promise.reject(signal.reason)
     this.#waits(entry, 1)
     return new Promise<ChildOutcome>((resolve, reject) => {
@@ -194,6 +208,13 @@ export class Attempts {
     }
     this.#init.ended(entry.job, entry.obligation, bodyEndOf(end))
   }
+}
+
+function childOutcome(effect: NodeEffect & { kind: 'child-settled' }): ChildOutcome {
+  const { job, path, outcome, error } = effect
+  const result = fromBytes(effect.result)
+  if ('error' in result) return { taskId: taskId(job, path), outcome: 'failed', result: undefined, error: result.error }
+  return { taskId: taskId(job, path), outcome, result: result.value, error }
 }
 
 export function attemptIdOf(job: JobId, obligation: ObligationId): string {

@@ -41,13 +41,15 @@ export interface EngineInit {
   readonly random: Random
   readonly logger: Logger
   readonly served: (capability: string) => ServedCapability | undefined
-  /** The engine cannot go on (journal refused a write, home is a copy): the daemon must stop, and say why. */
+  /** The engine cannot go on (journal refused a write, home is a copy): the daemon must stop, and say why. Called once. */
   readonly fatal: (reason: EngineFailure) => void
 }
 
 export type EngineFailure =
   | { readonly kind: 'journal'; readonly error: unknown }
   | { readonly kind: 'stale-boot'; readonly incarnation: number }
+  /** An effect could not be carried out: what was to follow it would be wrong. */
+  | { readonly kind: 'defect'; readonly error: unknown }
 
 interface Ending {
   readonly state: LedgerState
@@ -74,6 +76,7 @@ export class Engine {
   #timer: Timer | undefined
   #stopped = false
   #hurried = false
+  #failed = false
 
   constructor(init: EngineInit) {
     this.#init = init
@@ -81,7 +84,7 @@ export class Engine {
     this.node = new MeshNode({ self: network.self, boot, name, version, encodeRecord, random: () => random.next() })
     this.events = new EventLog(`/peers/${network.self}/boots/${boot.incarnation}`, clock)
     this.logs = new TaskLogs(clock)
-    this.#outputs = new OutputQueue(journal, error => init.fatal({ kind: 'journal', error }))
+    this.#outputs = new OutputQueue(journal, (kind, error) => this.#fatal({ kind, error }))
     this.attempts = new Attempts({
       served: init.served,
       logs: this.logs,
@@ -182,7 +185,7 @@ export class Engine {
   untilOver(job: string, signal: AbortSignal): Promise<void> {
     const ending = this.#ending.get(job)
     const running = this.node.roots.ledger(job) !== undefined || (ending !== undefined && ending.job === undefined)
-    if (!running) return Promise.resolve()
+    if (!running || signal.aborted) return Promise.resolve()
     return new Promise(resolve => {
       const waiters = this.#waiters.get(job) ?? new Set()
       this.#waiters.set(job, waiters)
@@ -204,7 +207,7 @@ export class Engine {
     this.input(now => this.node.stop(now))
     await this.#until(() => this.node.idle || this.#hurried, options.now ? 0 : STOP_GRACE_MS)
     this.input(now => this.node.interrupt(now))
-    await this.#until(() => this.node.atRest, REAP_WAIT_MS)
+    await this.#until(() => this.node.host.atRest, REAP_WAIT_MS)
     this.input(now => this.node.leave(now))
     await this.#until(() => this.node.quiet, REAP_WAIT_MS)
     this.input(() => this.node.goodbye())
@@ -225,6 +228,11 @@ export class Engine {
    */
   ending(job: string): Ending | undefined {
     return this.#ending.get(job)
+  }
+
+  /** Ids of all jobs that `ending` knows. */
+  endingIds(): string[] {
+    return [...this.#ending.keys()]
   }
 
   nameOf(peer: string): string {
@@ -290,7 +298,7 @@ export class Engine {
         })
         return
       case 'stale-boot':
-        return this.#init.fatal({ kind: 'stale-boot', incarnation: effect.incarnation })
+        return this.#fatal({ kind: 'stale-boot', incarnation: effect.incarnation })
       case 'log':
         logger[effect.level](effect.message, effect.fields)
     }
@@ -320,7 +328,7 @@ export class Engine {
    */
   #announce(state: LedgerState): void {
     const { job, lastEndedAt } = state
-    const { clock, journal, logger, fatal } = this.#init
+    const { clock, journal, logger } = this.#init
     const records = this.#readRecords(state)
     const detectionMs = lastEndedAt === undefined ? undefined : Math.max(0, clock.now() - lastEndedAt)
     const summary = finishedJob(state, records, { announcedAt: clock.wall(), detectionMs }, this)
@@ -333,7 +341,7 @@ export class Engine {
     this.#waiters.delete(job)
     journal.commit([{ kind: 'finish', summary, items }]).then(
       () => this.#ending.delete(job),
-      error => fatal({ kind: 'journal', error })
+      error => this.#fatal({ kind: 'journal', error })
     )
   }
 
@@ -350,9 +358,15 @@ export class Engine {
     return records
   }
 
+  #fatal(reason: EngineFailure): void {
+    if (this.#failed) return
+    this.#failed = true
+    this.#init.fatal(reason)
+  }
+
   async #until(reached: () => boolean, waitMs: number): Promise<void> {
     const end = this.#init.clock.now() + waitMs
-    while (!reached() && this.#init.clock.now() < end) await this.#after(STOP_POLL_MS)
+    while (!reached() && !this.#outputs.broken && this.#init.clock.now() < end) await this.#after(STOP_POLL_MS)
   }
 
   #after(ms: number): Promise<void> {

@@ -10,6 +10,8 @@ import {
 import type { JobSummary, Placement, TaskItem } from '../wire/api/index.ts'
 import { fromBytes } from './json-bytes.ts'
 
+const NOTHING = new Uint8Array(0)
+
 /** Only topology of this version: anybody may hand work to anybody. */
 const TOPOLOGY = 'mesh'
 
@@ -36,11 +38,13 @@ export function finishedJob(
 ): JobSummary {
   const { verdict, lostPaths, ...tasks } = judge(records, state.cancelRequested)
   const { announcedAt, detectionMs } = times
+  const result = fromBytes(state.result ?? NOTHING)
+  const error = 'error' in result ? result.error : state.error
   return {
     ...headOf(state),
     verdict,
-    result: state.result === undefined ? null : (fromBytes(state.result) ?? null),
-    ...(state.error === undefined ? {} : { error: state.error }),
+    result: result.value ?? null,
+    ...(error === undefined ? {} : { error }),
     lost: lostPaths.map(path => taskId(state.job, path)),
     tasks,
     peers: sharesOf(records, names),
@@ -93,6 +97,8 @@ export function taskItems(state: LedgerState, records: readonly TaskRecord[]): T
 function taskItem(job: string, record: TaskRecord): TaskItem {
   const { path, capability, outcome, attempt, resultDigest, result, startedAt, endedAt, error } = record
   const dot = path.lastIndexOf('.')
+  const value = fromBytes(result)
+  const problem = 'error' in value ? value.error : error
   const state = outcome === 'completed' ? 'completed' : outcome === 'cancelled' ? 'canceled' : 'failed'
   return {
     id: taskId(job, path),
@@ -103,11 +109,11 @@ function taskItem(job: string, record: TaskRecord): TaskItem {
     outcome: outcome === 'returned' ? null : outcome,
     attempt,
     resultDigest: resultDigest === '' ? null : resultDigest,
-    ...(result.length === 0 ? {} : { result: fromBytes(result) }),
+    ...(value.value === undefined ? {} : { result: value.value }),
     usage: { source: 'unknown' },
     startedAt: startedAt === 0 ? null : iso(startedAt),
     endedAt: endedAt === 0 ? null : iso(endedAt),
-    ...(error === undefined ? {} : { error })
+    ...(problem === undefined ? {} : { error: problem })
   }
 }
 

@@ -1,3 +1,5 @@
+import type { TaskError } from '../core/index.ts'
+
 /** JSON values as the core carries them: UTF-8 text. */
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -6,7 +8,13 @@ export function toBytes(value: unknown): Uint8Array {
   return encoder.encode(JSON.stringify(value ?? null))
 }
 
-/** Undefined for no bytes. @throws SyntaxError when they are no JSON. */
-export function fromBytes(bytes: Uint8Array): unknown {
-  return bytes.length === 0 ? undefined : JSON.parse(decoder.decode(bytes))
+/** Bytes that have come from another daemon: their value (undefined for no bytes), or why they have none. */
+export function fromBytes(bytes: Uint8Array): { value: unknown } | { value: undefined; error: TaskError } {
+  if (bytes.length === 0) return { value: undefined }
+  try {
+    return { value: JSON.parse(decoder.decode(bytes)) }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    return { value: undefined, error: { code: 'INVALID_JSON', message: `not JSON, as its host sent it: ${reason}` } }
+  }
 }

@@ -13,6 +13,9 @@ const JOBS_LISTED_MAX = 200
 /** Matches looked at to tell whether a prefix is unique. */
 const PREFIX_MATCHES_MAX = 20
 
+/** Last part of a child's path, as the core writes it. */
+const CHILD_INDEX = /^(?:0|[1-9]\d*)$/
+
 export interface LocalApiInit {
   readonly engine: Engine
   readonly journal: Journal
@@ -90,9 +93,11 @@ export class LocalApi implements Pick<DaemonApi, Served> {
 
   jobs(): JobSummary[] {
     const { engine, journal } = this.#init
-    const running = engine.node.roots.ledgers().map(({ job }) => this.#running(job))
-    const finished = journal.finished(JOBS_LISTED_MAX)
-    return [...running.reverse().filter(job => job !== undefined), ...finished].map(({ result: _, ...job }) => job)
+    const ids = this.#unfinishedIds()
+    const unfinished = [...ids].reverse().map(id => this.#running(id) ?? engine.ending(id)?.job)
+    const finished = journal.finished(JOBS_LISTED_MAX).filter(({ id }) => !ids.has(id))
+    const all: Job[] = [...unfinished.filter(job => job !== undefined), ...finished]
+    return all.map(({ result: _, items: __, ...job }) => job)
   }
 
   job(wanted: string, items: boolean): Job {
@@ -168,10 +173,15 @@ export class LocalApi implements Pick<DaemonApi, Served> {
 
   waitForChild(parent: string, child: string, signal?: AbortSignal): Promise<ChildOutcome> {
     const attempt = this.#attempt(parent)
-    if (!child.startsWith(`${attempt.taskId}.`)) {
-      throw new StarlingError('NOT_FOUND', `${child} is no child of ${attempt.taskId}`)
+    const { engine } = this.#init
+    const vertex = engine.node.host.participant(attempt.job)?.peek()?.vertex(attempt.obligation)
+    const index = child.startsWith(`${attempt.taskId}.`) ? child.slice(attempt.taskId.length + 1) : ''
+    if (!CHILD_INDEX.test(index) || Number(index) >= (vertex?.children ?? 0)) {
+      throw new StarlingError('NOT_FOUND', `${child} is no child of ${attempt.taskId}`, {
+        hint: 'spawn names each child when it adds it'
+      })
     }
-    return this.#init.engine.attempts.waitForChild(attempt, child, signal)
+    return engine.attempts.waitForChild(attempt, child, signal)
   }
 
   events(options: { sinceId?: string | undefined; signal: AbortSignal }): ReturnType<DaemonApi['events']> {
@@ -200,11 +210,17 @@ export class LocalApi implements Pick<DaemonApi, Served> {
   }
 
   #jobId(wanted: string): string {
-    const { engine, journal } = this.#init
-    const running = engine.node.roots.ledgers().map(({ job }) => job)
-    if (running.includes(wanted) || engine.ending(wanted) !== undefined) return wanted
+    const { journal } = this.#init
+    const unfinished = this.#unfinishedIds()
+    if (unfinished.has(wanted)) return wanted
     const finished = wanted.length < ID_PREFIX_CHARS_MIN ? [] : journal.finishedIds(wanted, PREFIX_MATCHES_MAX)
-    return resolveId('job', wanted, new Set([...running, ...finished]))
+    return resolveId('job', wanted, new Set([...unfinished, ...finished]))
+  }
+
+  /** Jobs that run, and those that are over but not yet among the finished ones of the journal. Oldest first. */
+  #unfinishedIds(): Set<string> {
+    const { engine } = this.#init
+    return new Set([...engine.endingIds(), ...engine.node.roots.ledgers().map(({ job }) => job)])
   }
 
   #running(id: string): JobSummary | undefined {

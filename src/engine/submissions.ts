@@ -36,6 +36,8 @@ export class Submissions {
   readonly #init: SubmissionsInit
   /** Submissions under a key that are being written now. */
   readonly #pending = new Map<string, { fingerprint: string; job: Promise<string> }>()
+  /** Jobs that are being written now: they count as running. */
+  readonly #writing = { jobs: 0, inputBytes: 0 }
 
   constructor(init: SubmissionsInit) {
     this.#init = init
@@ -98,7 +100,14 @@ export class Submissions {
       traceparent,
       submittedAt: clock.wall()
     }
-    await engine.submit(submitted, key)
+    this.#writing.jobs += 1
+    this.#writing.inputBytes += input.length
+    try {
+      await engine.submit(submitted, key)
+    } finally {
+      this.#writing.jobs -= 1
+      this.#writing.inputBytes -= input.length
+    }
     return job
   }
 
@@ -108,10 +117,14 @@ export class Submissions {
     const { capability } = request
     if (node.stopping)
       throw new StarlingError('DAEMON_STOPPING', 'this daemon is stopping', { hint: 'submit to another one' })
-    const running = node.roots.ledgers()
-    const waiting = running.reduce((sum, { state }) => sum + (state.obligation?.task.input.length ?? 0), 0)
-    if (running.length >= RUNNING_JOBS_MAX || waiting + input.length > WAITING_INPUT_BYTES_MAX) {
-      const message = `${running.length} jobs with ${waiting} bytes of input are running here already`
+    const ledgers = node.roots.ledgers()
+    const running = ledgers.length + this.#writing.jobs
+    const waiting = ledgers.reduce(
+      (sum, { state }) => sum + (state.obligation?.task.input.length ?? 0),
+      this.#writing.inputBytes
+    )
+    if (running >= RUNNING_JOBS_MAX || waiting + input.length > WAITING_INPUT_BYTES_MAX) {
+      const message = `${running} jobs with ${waiting} bytes of input are running here already`
       throw new StarlingError('LIMIT_REACHED', message, { hint: 'wait for some of them, or submit at another daemon' })
     }
     const on = request.on === undefined ? undefined : this.#peer(request.on)
@@ -137,8 +150,13 @@ export class Submissions {
     const peers = [node.view.self, ...node.view.members().map(({ peer }) => peer)]
     const named = peers.filter(peer => nameOf.call(this.#init.engine, peer) === wanted)
     const [only] = named
-    if (named.length === 1 && only !== undefined) return only
-    return resolveId('peer', wanted, named.length > 1 ? named : peers)
+    if (only === undefined) return resolveId('peer', wanted, peers)
+    if (named.length > 1) {
+      throw new StarlingError('AMBIGUOUS_ID', `${named.length} peers have the name "${wanted}": ${named.join(', ')}`, {
+        hint: 'give an id, or enough of its beginning'
+      })
+    }
+    return only
   }
 }
 

@@ -11,8 +11,8 @@ import { isLoopback, ownHosts, parseAddress, requireAddress } from './addresses.
 import { Admission } from './admission.ts'
 import { ControlStreams } from './control-streams.ts'
 import { Delivery } from './delivery.ts'
-import type { GateInit } from './gate.ts'
-import { type GateCode, type GateError, isDuplicate } from './gate-error.ts'
+import type { GateInit, InboundRefusal } from './gate.ts'
+import { type GateError, isDuplicate } from './gate-error.ts'
 import { Gossip } from './gossip.ts'
 import { GossipWatchdog } from './gossip-watchdog.ts'
 import { JoinProgress } from './join.ts'
@@ -312,12 +312,14 @@ export class Adapter implements Libp2pNetwork {
     return false
   }
 
-  #inboundEnded(raw: MessageStream, refused: GateCode | 'no-noise' | undefined): void {
+  #inboundEnded(raw: MessageStream, refused: InboundRefusal | undefined): void {
     const host = 'remoteAddr' in raw ? (parseAddress(String(raw.remoteAddr))?.host ?? '') : ''
     this.#admission.leave(host, raw)
-    if (refused === undefined || (refused !== 'no-noise' && isDuplicate(refused))) return
-    // That we are no member yet is not their fault.
-    if (refused !== 'not-a-member') this.#admission.failed(host)
+    if (refused === undefined || isDuplicate(refused)) return
+    // Held against the address only when it was the other side's doing: not when we are no member yet or too slow, and
+    // not when it hung up, as a crossed dial or a member of another swarm on the same host does.
+    const ours = refused === 'not-a-member' || refused === 'timed-out' || refused === 'failed'
+    if (!ours && raw.status === 'open') this.#admission.failed(host)
     this.#count(refused)
     this.#init.logger.debug('inbound link refused', { host, code: refused })
   }

@@ -53,6 +53,6 @@ export class GateError extends Error {
   }
 }
 
-export function isDuplicate(code: GateCode): boolean {
+export function isDuplicate(code: string): boolean {
   return code === 'dup-open' || code === 'dup-pending' || code === 'dup-lost'
 }

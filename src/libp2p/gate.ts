@@ -34,6 +34,9 @@ const STRANGER_BUFFER_BYTES_MAX = 2 * GATE_MESSAGE_BYTES_MAX
 /** Wait for the refusal to leave: a reset would overtake it and eat the reason. */
 const REFUSAL_FLUSH_MS = 250
 
+/** `no-noise`: the handshake failed, as with another swarm; `timed-out`: it took too long. */
+export type InboundRefusal = GateCode | 'no-noise' | 'timed-out'
+
 export interface GateInit {
   readonly identity: LocalIdentity
   readonly swarmKey: Uint8Array
@@ -52,7 +55,7 @@ export interface GateInit {
   /** A dial of ours ended here; `dialled` is its multiaddr. */
   dialRefused(refusal: { peer: PeerId; dialled: string; error: GateError }): void
   /** An inbound dial was accepted or refused. `connection` is the raw one. */
-  inboundEnded(connection: MessageStream, refused: GateCode | 'no-noise' | undefined): void
+  inboundEnded(connection: MessageStream, refused: InboundRefusal | undefined): void
 }
 
 /**
@@ -156,7 +159,7 @@ export class Gate implements ConnectionEncrypter {
     try {
       secured = await this.#noise.secureInbound(raw, { ...options, signal })
     } catch (thrown) {
-      this.#init.inboundEnded(raw, 'no-noise')
+      this.#init.inboundEnded(raw, signal.aborted ? 'timed-out' : 'no-noise')
       throw thrown
     }
     const lp = lpStream(secured.connection, {

@@ -3,7 +3,6 @@
  * that imports libp2p. `libp2pNetwork` implements the `Network` port; `createSwarm`, `createToken` and `parseToken`
  * make and spend memberships.
  */
-export type { CertificateFields } from './certificate.ts'
 export { peerIdFromSeed } from './keys.ts'
 export { type Libp2pNetwork, type Libp2pNetworkInit, libp2pNetwork, type NetworkCounters } from './network.ts'
 export { canIssue, createSwarm, swarmIdOf } from './swarm.ts'

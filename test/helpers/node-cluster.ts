@@ -1,7 +1,13 @@
 import type { Frame, TaskError } from '../../src/core/frames.ts'
 import type { JobId, ObligationId, PeerId } from '../../src/core/ids.ts'
 import { MeshNode, type NodeEffect, TICK_INTERVAL_MS } from '../../src/core/node/index.ts'
-import { judge, type LedgerRecord, type LedgerState, type SubmittedRecord, type Verdict } from '../../src/core/termination/index.ts'
+import {
+  judge,
+  type LedgerRecord,
+  type LedgerState,
+  type SubmittedRecord,
+  type Verdict
+} from '../../src/core/termination/index.ts'
 import { decodeFrame, decodeRecord, encodeFrame, encodeRecord, FRAME_HEADER_BYTES } from '../../src/wire/frame-codec.ts'
 import { VirtualTime } from './virtual-time.ts'
 
@@ -38,7 +44,13 @@ export interface Announcement {
   readonly state: LedgerState
   readonly detectionMs: number | undefined
   readonly verdict: Verdict
-  readonly records: readonly { path: string; outcome: string; peer: PeerId; attempt: number; error?: TaskError | undefined }[]
+  readonly records: readonly {
+    path: string
+    outcome: string
+    peer: PeerId
+    attempt: number
+    error?: TaskError | undefined
+  }[]
 }
 
 export interface ClusterHost {
@@ -66,7 +78,8 @@ export interface Watcher {
   bodyEnded?(peer: PeerId, path: string, how: string): void
 }
 
-const REDELIVERY_MS = 20_000
+/** A re-delivered frame comes up to this late: past several leases. */
+export const REDELIVERY_MS = 20_000
 const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZ'
 const text = new TextEncoder()
 const linkOf = (from: PeerId, to: PeerId) => `${from} ${to}`
@@ -296,9 +309,11 @@ export class NodeCluster {
       this.executing.delete(key)
       const error = body.error ?? (body.fails ? { code: 'TASK_FAILED', message: 'as told' } : undefined)
       const result = text.encode(JSON.stringify(task.path))
-      const end = error ? ({ kind: 'failed', error } as const) : ({ kind: 'completed', result, digest: '', recorded: result } as const)
+      const end = error
+        ? ({ kind: 'failed', error } as const)
+        : ({ kind: 'completed', result, digest: '', recorded: result } as const)
       this.watcher.bodyEnded?.(host.peer, task.path, end.kind)
-      node.bodyEnded(job, obligation, end, this.now, this.now)
+      node.bodyEnded(job, obligation, end, this.now)
       this.#settle(host)
     }
     this.executing.set(key, { path: task.path, job, children, finish })
@@ -339,17 +354,18 @@ export class NodeCluster {
       if (!host.alive || host.node !== node || execution === undefined) return
       this.executing.delete(key)
       this.watcher.bodyEnded?.(host.peer, execution.path, 'killed')
-      node.bodyEnded(job, obligation, { kind: 'killed' }, this.now, this.now)
+      node.bodyEnded(job, obligation, { kind: 'killed' }, this.now)
       this.#settle(host)
     })
   }
 
-  #announced({ job, state, detectionMs }: NodeEffect & { kind: 'announce' }): void {
+  #announced({ job, state }: NodeEffect & { kind: 'announce' }): void {
     const left = [...this.executing.values()].filter(e => e.job === job)
     if (left.length > 0) this.violations.push(`announced while ${left.map(e => e.path)} execute`)
     if (this.announcements.some(a => a.job === job)) this.violations.push(`${job} announced twice`)
     const records = state.records.map(decodeRecord)
     const { verdict } = judge(records, state.cancelRequested)
+    const detectionMs = state.lastEndedAt === undefined ? undefined : this.now - state.lastEndedAt
     this.announcements.push({ job, at: this.now, state, detectionMs, verdict, records })
   }
 }

@@ -50,7 +50,8 @@ export function treeWithRoot(soup: MessageSoup): string[] {
       }
       at = parent
     }
-    if (at.startsWith(`${ROOT_ENGAGEMENT}:`) && rootObligation(soup)?.id !== at) wrong.push(`${at} is not owed by the root`)
+    if (at.startsWith(`${ROOT_ENGAGEMENT}:`) && rootObligation(soup)?.id !== at)
+      wrong.push(`${at} is not owed by the root`)
   }
   return wrong
 }
@@ -63,6 +64,7 @@ function* obligationsOf(soup: MessageSoup) {
   const root = rootObligation(soup)
   if (root !== undefined) yield [soup.host(0).peer, [root]] as const
   for (const host of soup.hosts) {
-    for (const { obligations } of soup.tree(host)?.vertices() ?? []) yield [host.peer, [...obligations.values()]] as const
+    for (const { obligations } of soup.tree(host)?.vertices() ?? [])
+      yield [host.peer, [...obligations.values()]] as const
   }
 }

@@ -1,5 +1,5 @@
 import type { Stream } from '@libp2p/interface'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Frame } from '../../src/core/frames.ts'
 import { FRAME_BYTES_MAX } from '../../src/core/limits.ts'
 import { ControlStream, SEND_BUFFER_BYTES_MAX, WRITE_BYTES_MAX } from '../../src/libp2p/control-stream.ts'
@@ -9,6 +9,7 @@ import { encodeFrame } from '../../src/wire/frame-codec.ts'
 class FakeStream extends EventTarget {
   status = 'open'
   writableNeedsDrain = false
+  ended = false
   readonly writeBufferLength = 0
   readonly writes: Uint8Array[] = []
 
@@ -17,17 +18,14 @@ class FakeStream extends EventTarget {
     return !this.writableNeedsDrain
   }
 
+  async close(): Promise<void> {
+    this.ended = true
+  }
+
   abort(error: Error): void {
     if (this.status !== 'open') return
     this.status = 'aborted'
     this.dispatchEvent(Object.assign(new Event('close'), { error }))
-  }
-
-  async onDrain(options: { signal: AbortSignal }): Promise<void> {
-    await new Promise((resolve, reject) => {
-      this.addEventListener('drain', resolve, { once: true })
-      options.signal.addEventListener('abort', () => reject(options.signal.reason))
-    })
   }
 
   drain(): void {
@@ -172,13 +170,19 @@ describe('a control stream', () => {
     expect(log).toEqual(['closed'])
   })
 
-  test('waits at the end until the stream has taken everything, but no longer than it is told', async () => {
+  test('ends when the other side has read everything, or when it is told not to wait longer', async () => {
     raw.writableNeedsDrain = true
     control.send(beat(1))
-    await expect(control.flushed(AbortSignal.timeout(20))).rejects.toThrow()
-    const flushed = control.flushed(AbortSignal.timeout(5_000))
+    await expect(control.finish(AbortSignal.timeout(20))).rejects.toThrow()
+    let finished = false
+    const finish = control.finish(AbortSignal.timeout(5_000)).then(() => {
+      finished = true
+    })
     raw.drain()
-    await flushed
+    await vi.waitFor(() => expect(raw.ended).toBe(true))
     expect(raw.writes).toHaveLength(1)
+    expect(finished).toBe(false)
+    raw.abort(new Error('ended by the other side'))
+    await finish
   })
 })

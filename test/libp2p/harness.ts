@@ -16,6 +16,7 @@ import {
 } from '../../src/libp2p/index.ts'
 import { publicKeyFromSeed } from '../../src/libp2p/keys.ts'
 import { issueChain } from '../../src/libp2p/swarm.ts'
+import type { Clock } from '../../src/ports/clock.ts'
 import type { Logger } from '../../src/ports/logger.ts'
 import { silentLogger } from '../../src/ports/logger.ts'
 import type { LinkInfo, LocalIdentity, NetworkHandlers, Role } from '../../src/ports/network.ts'
@@ -81,6 +82,7 @@ export interface DaemonOptions {
   mdns?: boolean
   timing?: Partial<NetworkTiming>
   logger?: Logger
+  clock?: Clock
 }
 
 /** Starts networks and stops all of them at the end of a test. */
@@ -97,7 +99,7 @@ export class Pool {
       listen: options.listen ?? ['/ip4/127.0.0.1/tcp/0'],
       mdns: options.mdns ?? false,
       peers: options.peers ?? [],
-      clock: realClock,
+      clock: options.clock ?? realClock,
       random: realRandom,
       logger: options.logger ?? silentLogger,
       timing: { ...FAST, ...options.timing }

@@ -24,9 +24,11 @@ export function register(program: Command, cli: Cli): void {
           else printPlacement(cli.terminal, placement)
           return 0
         }
-        const job = await client.submit(request)
-        if (job.existing && !options.quiet) cli.terminal.note(`job ${job.id} was handed in before; waiting for it`)
-        return followJob(cli, client, job.id, { ...options, timeoutMs })
+        return cli.interruptible(async interrupted => {
+          const job = await client.submit(request)
+          if (job.existing && !options.quiet) cli.terminal.note(`job ${job.id} was handed in before; waiting for it`)
+          return followJob(cli, client, job.id, { ...options, timeoutMs, interrupted })
+        })
       })
     })
 }

@@ -158,7 +158,10 @@ export class MeshNode {
   /** A job whose `submitted` record is durable. `history`: its later records, at a restart. */
   adopt(submitted: SubmittedRecord, history: readonly LedgerRecord[], now: Monotonic): void {
     const at = this.#ledgerStep(now)
-    this.roots.adopt(submitted, history).start(at)
+    const ledger = this.roots.adopt(submitted, history)
+    ledger.start(at)
+    // What an earlier boot of this daemon held is gone; nobody else will say so.
+    ledger.newBoot(this.#init.self, this.#init.boot, at)
     this.#commit(submitted.job, at)
   }
 
@@ -204,7 +207,7 @@ export class MeshNode {
     this.#apply(at)
   }
 
-  /** Kills running bodies; their tasks go back to their owners, who have them done elsewhere. `atRest` tells when. */
+  /** Kills running bodies; their tasks go back to their owners, who have them done elsewhere. `host.atRest` tells when. */
   interrupt(now: Monotonic): void {
     const at = this.#step(now)
     this.host.interrupt('the daemon is stopping', at)
@@ -230,11 +233,6 @@ export class MeshNode {
   /** True when nothing of any job is held here. */
   get idle(): boolean {
     return this.quiet && this.host.participants().every(participant => participant.idle)
-  }
-
-  /** True when a stopping daemon has given back all that it can: the rest waits for children elsewhere. */
-  get atRest(): boolean {
-    return this.host.atRest
   }
 
   /** Last look before a body is really started: its lease may have ended since `start` was decided. */

@@ -8,9 +8,11 @@ import { heavyTailed, seeded } from '../../helpers/virtual-time.ts'
 /*
  * The theorems of EWD687a (names as in the TLA+ module EWD687a), for random trees, delays, overtaking and repeated
  * frames, judged by an oracle that sees everything. No host fails here and no frame is lost: `chaos.test.ts` does that.
+ * fast-check prints seed and path of a failing run.
  */
 
-const SEED = Number(process.env.STARLING_TEST_SEED ?? Date.now() % 2 ** 31)
+/** STARLING_TEST_SEED searches elsewhere. */
+const SEED = Number(process.env.STARLING_TEST_SEED ?? 20_261_122)
 const RUNS = { numRuns: 300, seed: SEED, verbose: 1 } as const
 /** Bound on a run, in virtual milliseconds: far above the longest body, the depth and all delays added up. */
 const OVER_MS = 120_000
@@ -105,7 +107,9 @@ test('DT2: the end is announced, exactly once, soon after the last body', () => 
       expect(soup.announced).toHaveLength(1)
       const late = (soup.announced[0]?.at ?? 0) - soup.lastBodyEnd
       // Every level of the tree adds one settle on its way; an attempt that is given back at the end adds a placement.
-      expect(late).toBeLessThanOrEqual((given.depth + 1) * given.delayMs + (given.returns > 0 ? 10_000 : 1))
+      expect(late).toBeLessThanOrEqual(
+        (given.depth + 1) * Math.max(1, given.delayMs) + (given.returns > 0 ? 10_000 : 1)
+      )
       latencies.push(late)
     }),
     RUNS
