@@ -41,7 +41,7 @@ export class MemoryJournal implements Journal {
   }
 
   /** Nothing breaks in memory. */
-  damage(): [] {
+  damage(): ReturnType<Journal['damage']> {
     return []
   }
 

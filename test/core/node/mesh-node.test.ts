@@ -2,10 +2,9 @@ import { describe, expect, test } from 'vitest'
 import type { Frame } from '../../../src/core/frames.ts'
 import { ADVERTISE_INTERVAL_MS, ADVERTISE_UNCHANGED_MS } from '../../../src/core/node/advertiser.ts'
 import { MeshNode, type NodeEffect } from '../../../src/core/node/index.ts'
-import { RESERVATION_TTL_MS, UNPLACEABLE_AFTER_MS } from '../../../src/core/placement/index.ts'
+import { RESERVATION_TTL_MS } from '../../../src/core/placement/index.ts'
 import { LEASE_MS, type SubmittedRecord } from '../../../src/core/termination/index.ts'
 import { encodeRecord } from '../../../src/wire/frame-codec.ts'
-import { type ClusterOptions, NodeCluster } from '../../helpers/node-cluster.ts'
 import { ALICE, BOB, bytes, CAROL, COMPLETED, handoff, JOB, SUBMITTED } from '../../helpers/termination-fixtures.ts'
 import { seeded } from '../../helpers/virtual-time.ts'
 
@@ -153,6 +152,8 @@ describe('reservations', () => {
     expect(framesTo(bob.drain(1).effects, ALICE)).toEqual([{ kind: 'busy', request: 1, job: JOB }])
     bob.offer('work', 1, 2)
     bob.stop(3)
+    // A worker that registers at the last moment.
+    bob.offer('work', 1, 3)
     bob.frame(ALICE, reserve('work', 2), 4)
     expect(framesTo(bob.drain(4).effects, ALICE)).toContainEqual({ kind: 'busy', request: 2, job: JOB })
   })
@@ -259,6 +260,23 @@ describe('slots', () => {
   })
 })
 
+test('leases of all jobs with one root are renewed by one frame a second', () => {
+  const bob = linked()
+  for (const job of ['joba', 'jobb']) {
+    bob.frame(ALICE, handoff({ job }), 0)
+    bob.drain(0)
+    const nothing = { fenced: [], pendingFences: [] }
+    bob.frame(ALICE, { kind: 'grant', job, engagement: 2, boot: bootOf(1), sentAt: 0, ...nothing }, 1)
+  }
+  const renewals: number[] = []
+  for (let now = 1_000; now < 4_000; now += 250) {
+    bob.tick(now, now)
+    const frames = framesTo(bob.drain(now).effects, ALICE)
+    for (const frame of frames) if (frame.kind === 'renew') renewals.push(frame.items.length)
+  }
+  expect(renewals).toEqual([2, 2, 2])
+})
+
 describe('stopping', () => {
   test('gives queued attempts back, lets running ones end, and takes nothing new', () => {
     const bob = busyBob()
@@ -276,7 +294,7 @@ describe('stopping', () => {
     const bob = busyBob()
     bob.stop(10)
     bob.drain(10)
-    expect(bob.atRest).toBe(false)
+    expect(bob.host.atRest).toBe(false)
     bob.interrupt(20)
     const { effects } = bob.drain(20)
     expect(effects.filter(({ kind }) => kind === 'kill')).toHaveLength(1)
@@ -285,7 +303,7 @@ describe('stopping', () => {
     expect(framesTo(bob.drain(30).effects, ALICE)).toMatchObject([{ obligation: '0:1', outcome: 'returned' }])
     bob.frame(ALICE, { kind: 'settled', job: JOB, obligation: '0:1' }, 40)
     bob.frame(ALICE, { kind: 'settled', job: JOB, obligation: '0:2' }, 40)
-    expect(bob.atRest && bob.idle).toBe(true)
+    expect(bob.host.atRest && bob.idle).toBe(true)
   })
 
   test('then leaving kills what still runs, and tells the root when that is gone', () => {
@@ -410,143 +428,17 @@ describe('explanations', () => {
     })
   })
 
+  test('know the capabilities of all members that are not known to be gone', () => {
+    const bob = linked()
+    bob.offer('paint', 1, 0)
+    bob.frame(ALICE, hello(ALICE, 1, 2), 0)
+    expect(bob.knownCapabilities()).toEqual(new Set(['paint', 'work']))
+    bob.frame(ALICE, { kind: 'goodbye' }, 1)
+    expect(bob.knownCapabilities()).toEqual(new Set(['paint']))
+  })
+
   test('name the peer that was asked for as the only one', () => {
     expect(candidates(500, CAROL)[ALICE]).toMatchObject({ eligible: false, reason: 'another peer was asked for' })
-  })
-
-  test('of a binding are recorded with the decision', () => {
-    const cluster = clusterOf({
-      hosts: 3,
-      slots: host => (host === 0 ? 0 : 1),
-      body: () => ({ durationMs: 5, children: [] })
-    })
-    cluster.submit(0, JOB, null)
-    cluster.run(() => cluster.announcements.length > 0, 10_000)
-    const placement = cluster.announcements[0]?.state.placement
-    const chosen = cluster.executions[0]?.peer
-    expect(placement).toMatchObject({
-      chosen,
-      candidates: [{ eligible: false }, { eligible: true }, { eligible: true }]
-    })
-    expect(placement).toHaveProperty(
-      'reason',
-      expect.stringContaining('was the first with a free slot; asked beside it')
-    )
-  })
-})
-
-function clusterOf(options: Omit<ClusterOptions, 'random'>): NodeCluster {
-  const cluster = new NodeCluster({ random: seeded(1), ...options })
-  cluster.run(() => false, 1_100)
-  return cluster
-}
-
-describe('whole jobs', () => {
-  const family = (depth: number) => (_input: unknown, path: string) => ({
-    durationMs: 5,
-    waits: true,
-    children: path.split('.').length <= depth ? [1, 2, 3].map(input => ({ capability: 'work', input })) : []
-  })
-
-  test('a tree in which every parent waits for its children finishes on one slot', () => {
-    const cluster = clusterOf({ hosts: 1, slots: 1, body: family(3) })
-    cluster.submit(0, JOB, null)
-    expect(cluster.run(() => cluster.announcements.length > 0, 60_000)).toBe(true)
-    expect(cluster.announcements[0]).toMatchObject({ verdict: 'completed' })
-    expect(cluster.executions).toHaveLength(1 + 3 + 9 + 27)
-    expect(cluster.host(0).node.host.slots.free('work')).toBe(1)
-  })
-
-  test('one that is restricted to a peer runs there, though others are free and nearer', () => {
-    const cluster = clusterOf({ hosts: 3, slots: 2, body: () => ({ durationMs: 5, children: [] }) })
-    const there = cluster.host(2).peer
-    cluster.submit(0, JOB, null, there)
-    cluster.run(() => cluster.announcements.length > 0, 10_000)
-    expect(cluster.executions.map(({ peer }) => peer)).toEqual([there])
-  })
-
-  test('one that nobody can do fails after UNPLACEABLE_AFTER_MS, and says why', () => {
-    const cluster = clusterOf({ hosts: 2, slots: 0, body: () => ({ durationMs: 5, children: [] }) })
-    cluster.submit(0, JOB, null)
-    cluster.run(() => false, UNPLACEABLE_AFTER_MS - 1_000)
-    expect(cluster.announcements).toEqual([])
-    cluster.run(() => cluster.announcements.length > 0, 2_000)
-    expect(cluster.announcements[0]).toMatchObject({ verdict: 'completed-with-failures' })
-    expect(cluster.announcements[0]?.state.error?.code).toBe('NO_CAPABLE_PEER')
-  })
-
-  test('one that is submitted while nobody can do it begins when somebody can', () => {
-    const cluster = clusterOf({ hosts: 2, slots: 0, body: () => ({ durationMs: 5, children: [] }) })
-    cluster.submit(0, JOB, null)
-    cluster.run(() => false, 30_000)
-    cluster.input(1, bob => bob.offer('work', 1, cluster.now))
-    cluster.run(() => cluster.announcements.length > 0, 5_000)
-    expect(cluster.announcements[0]).toMatchObject({ verdict: 'completed' })
-  })
-
-  test('the end is detected within the time that the settles need', () => {
-    const cluster = clusterOf({ hosts: 3, slots: 4, latencyMs: () => 5, body: family(2) })
-    cluster.submit(0, JOB, null)
-    cluster.run(() => cluster.announcements.length > 0, 60_000)
-    const detectionMs = cluster.announcements[0]?.detectionMs ?? Number.NaN
-    // Three levels, five milliseconds each way; nothing is waited for.
-    expect(detectionMs).toBeLessThanOrEqual(3 * 5)
-    expect(detectionMs).toBeGreaterThanOrEqual(0)
-  })
-
-  test('work queued at a host that stops is done by others, without loss', () => {
-    const cluster = clusterOf({
-      hosts: 3,
-      slots: 2,
-      body: (_input, path) => ({
-        durationMs: 400,
-        children: path === '0' ? Array.from({ length: 20 }, (_, input) => ({ capability: 'work', input })) : []
-      })
-    })
-    cluster.submit(0, JOB, null)
-    cluster.run(() => false, 600)
-    cluster.input(1, bob => bob.stop(cluster.now))
-    cluster.run(() => cluster.announcements.length > 0, 60_000)
-    expect(cluster.announcements[0]).toMatchObject({ verdict: 'completed' })
-    expect(cluster.violations).toEqual([])
-  })
-
-  test('a host that is interrupted and leaves costs no task: what ran there is done elsewhere', () => {
-    const cluster = clusterOf({
-      hosts: 3,
-      slots: 2,
-      body: (_input, path) => ({
-        durationMs: path === '0' ? 1 : 2_000,
-        children: path === '0' ? Array.from({ length: 6 }, (_, input) => ({ capability: 'work', input })) : []
-      })
-    })
-    cluster.submit(0, JOB, null)
-    cluster.run(() => false, 1_000)
-    expect(cluster.host(1).node.host.running).toBe(2)
-    cluster.input(1, bob => bob.stop(cluster.now))
-    cluster.input(1, bob => bob.interrupt(cluster.now))
-    cluster.run(() => cluster.host(1).node.atRest, 1_000)
-    cluster.input(1, bob => bob.leave(cluster.now))
-    cluster.run(() => cluster.announcements.length > 0, 60_000)
-    expect(cluster.announcements[0]).toMatchObject({ verdict: 'completed' })
-    expect(cluster.violations).toEqual([])
-  })
-
-  test('two jobs of two daemons share the hosts evenly', () => {
-    const jobs = ['joba', 'jobb'] as const
-    const cluster = clusterOf({
-      hosts: 4,
-      slots: host => (host < 2 ? 0 : 2),
-      body: (_input, path) => ({
-        durationMs: path === '0' ? 1 : 500,
-        children: path === '0' ? Array.from({ length: 20 }, (_, input) => ({ capability: 'work', input })) : []
-      })
-    })
-    for (const [index, job] of jobs.entries()) cluster.submit(index, job, null)
-    cluster.run(() => cluster.announcements.length === 2, 60_000)
-    const [first, last] = cluster.announcements.map(({ at }) => at)
-    // 40 tasks of 0.5 s on 4 slots take 5 s: served in turn, both end near the end.
-    expect((last ?? 0) - (first ?? 0)).toBeLessThanOrEqual(1_000)
   })
 })
 
