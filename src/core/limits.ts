@@ -39,6 +39,12 @@ export const RETURNS_MAX = 5
 /** Members that a daemon keeps in its view; the design is for twenty, ten times that is a bound, not a target. */
 export const PEERS_MAX = 256
 
+/** Multiaddrs of one peer in an advertisement or a peer exchange: more than any host has cards. */
+export const ADDRESSES_MAX = 16
+
+/** Parts of one settle that are kept until it is whole: 512 MiB of records, more than the largest job has. */
+export const SETTLE_PARTS_MAX = 1_024
+
 /** Capabilities that one daemon may offer. */
 export const CAPABILITIES_MAX = 64
 

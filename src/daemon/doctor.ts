@@ -75,7 +75,7 @@ function checkListening(network: Network): Finding {
 }
 
 function checkPeers({ engine }: MeshSession): Finding {
-  const members = engine.node.view.members()
+  const members = engine.node.view.members().filter(({ state }) => state !== 'left')
   const alive = members.filter(({ state }) => state === 'alive').length
   const rest = members.length - alive
   if (members.length === 0) {

@@ -1,4 +1,4 @@
-import { StarlingError } from '../core/index.ts'
+import { CAPABILITIES_MAX, StarlingError } from '../core/index.ts'
 import type { WorkerConnection, WorkerSession } from '../ports/index.ts'
 import type { FunctionWorkers } from '../runtimes/index.ts'
 import type { SpawnRequest } from '../wire/api/index.ts'
@@ -20,6 +20,12 @@ export function openWorkerSession(init: WorkerSessionsInit, connection: WorkerCo
       if (init.declared(capability)) {
         throw new StarlingError('CONFIG_INVALID', `"${capability}" is declared in this host's configuration`, {
           hint: 'serve it under another name, or remove it from the configuration'
+        })
+      }
+      const offered = mesh().engine.node.host.slots.offered()
+      if (offered.length >= CAPABILITIES_MAX && !offered.some(({ name }) => name === capability)) {
+        throw new StarlingError('LIMIT_REACHED', `this daemon offers ${CAPABILITIES_MAX} capabilities already`, {
+          hint: 'serve some of them at another host'
         })
       }
       workers.register(connection, capability, slots)

@@ -89,19 +89,19 @@ export class ControlStream {
    * own); rejects when `signal` aborts before.
    */
   async finish(signal: AbortSignal): Promise<void> {
-    const closed = once(this.#stream, 'close', { signal })
-    // Awaited below; until then it must not count as unhandled.
-    closed.catch(() => {})
+    if (!this.#open) return
+    await Promise.all([once(this.#stream, 'close', { signal }), this.#end(signal)])
+  }
+
+  async #end(signal: AbortSignal): Promise<void> {
     this.#flush()
     while (this.#open && this.#stream.writableNeedsDrain) {
       signal.throwIfAborted()
       // Not the stream's own onDrain: once resolved it stays so, and this loop would never let go.
-      await Promise.race([once(this.#stream, 'drain', { signal }), closed])
+      await Promise.race([once(this.#stream, 'drain', { signal }), once(this.#stream, 'close', { signal })])
       this.#flush()
     }
-    if (!this.#open) return
-    await this.#stream.close({ signal })
-    if (this.#open) await closed
+    if (this.#open) await this.#stream.close({ signal })
   }
 
   #flush(): void {

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import type { Advertisement, Frame, FrameKind, TaskRecord } from '../core/frames.ts'
 import { OUTCOMES } from '../core/frames.ts'
 import {
+  ADDRESSES_MAX,
   CAPABILITIES_MAX,
   CAPABILITY_NAME_CHARS_MAX,
   DEPTH_MAX,
@@ -19,9 +20,6 @@ import * as proto from './generated/frames.ts'
 
 /** Bytes before the body of a frame: 3 for the length of type and body (big-endian), 1 for the type. */
 export const FRAME_HEADER_BYTES = 4
-
-/** Multiaddrs of one peer in an advertisement or a peer exchange: more than any host has cards. */
-export const ADDRESSES_MAX = 16
 
 /** Records of one settle frame: their bytes are bounded by the frame, their count by this. */
 export const RECORDS_PER_FRAME_MAX = 65_536

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Frame, FrameKind } from '../../src/core/frames.ts'
 import {
+  ADDRESSES_MAX,
   CAPABILITIES_MAX,
   CAPABILITY_NAME_CHARS_MAX,
   DEPTH_MAX,
@@ -17,7 +18,6 @@ import {
   TEXT_QUOTES_BYTES
 } from '../../src/core/limits.ts'
 import {
-  ADDRESSES_MAX,
   decodeAdvertisement,
   decodeFrame,
   decodeRecord,

@@ -1,5 +1,6 @@
 import type { Advertisement } from '../frames.ts'
 import type { Boot, Monotonic, PeerId } from '../ids.ts'
+import { ADDRESSES_MAX } from '../limits.ts'
 
 /** A changed load is gossiped this often, give or take a fifth, so that members do not fall into step. */
 export const ADVERTISE_INTERVAL_MS = 1_000
@@ -30,8 +31,9 @@ export class Advertiser {
     this.#init = init
   }
 
+  /** The first ADDRESSES_MAX are advertised. */
   listening(addresses: readonly string[]): void {
-    this.#addresses = addresses
+    this.#addresses = addresses.slice(0, ADDRESSES_MAX)
   }
 
   /** A fresh advertisement; every one has a higher sequence. */

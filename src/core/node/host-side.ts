@@ -1,5 +1,5 @@
 import type { RenewItem, TaskRecord } from '../frames.ts'
-import type { Boot, Engagement, JobId, Monotonic, ObligationId, PeerId } from '../ids.ts'
+import type { Boot, JobId, Monotonic, ObligationId, PeerId } from '../ids.ts'
 import { RESERVATION_TTL_MS, type SlotGrant, type SlotRequest, SlotTable } from '../placement/index.ts'
 import { Participant, type Step } from '../termination/index.ts'
 
@@ -141,9 +141,5 @@ export class HostSide {
       else items.push(item)
     }
     return renewals
-  }
-
-  engagementOf(job: JobId): Engagement {
-    return this.#participants.get(job)?.engagement ?? 0
   }
 }

@@ -53,11 +53,6 @@ export class LedgerState {
     return this.submitted.job
   }
 
-  /** A hid that may have been seen nowhere is not used again after a restart (C7). */
-  renameUnbound(): void {
-    if (this.obligation !== undefined) this.obligation = { ...this.obligation, id: this.#nextId() }
-  }
-
   /** Ends a job that cannot be carried on, because a part of its records is gone: its root task counts as lost. */
   abandon(encodeRecord: (record: TaskRecord) => Uint8Array, self: PeerId): void {
     if (this.obligation !== undefined) {

@@ -82,8 +82,6 @@ export class Ledger {
   start(at: LedgerStep): void {
     // A host that was engaged before the restart may still work under its lease: it gets one whole lease to show up.
     for (const peer of this.#state.grants.keys()) this.#expiresAt.set(peer, at.now + LEASE_EXPIRY_MS)
-    // An attempt that was not bound before the crash never left; it gets a new name all the same (C7).
-    if (this.#state.obligation?.binding === undefined) this.#state.renameUnbound()
     this.#writeOffFenced(at)
     this.#place(undefined, at)
     this.#close(at)

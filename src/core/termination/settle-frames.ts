@@ -1,6 +1,6 @@
 import type { Settle, SettlePart } from '../frames.ts'
 import type { JobId, Monotonic, ObligationId } from '../ids.ts'
-import { RECORDS_PER_FRAME_BYTES_MAX } from '../limits.ts'
+import { RECORDS_PER_FRAME_BYTES_MAX, SETTLE_PARTS_MAX } from '../limits.ts'
 import type { PendingSettle } from './vertex.ts'
 
 /** Frames of one settle: parts with records while they do not fit, then the settle itself. In this order on one link. */
@@ -47,7 +47,7 @@ export class PartialSettles {
   add(frame: SettlePart): void {
     const parts = this.#parts.get(frame.obligation) ?? []
     if (frame.index === 0) this.#parts.set(frame.obligation, [[...frame.records]])
-    else if (frame.index === parts.length) parts.push([...frame.records])
+    else if (frame.index === parts.length && parts.length < SETTLE_PARTS_MAX) parts.push([...frame.records])
   }
 
   /** All records of the settle, or undefined when parts are missing: it will be sent again. */

@@ -10,7 +10,7 @@ export interface SpawnRefusal {
 
 export const TASK_GONE: SpawnRefusal = { code: 'TASK_ENDED', message: 'the task is over on this host' }
 
-/** Undefined when `vertex` may spawn. `owed`: what its daemon would owe for the job with the new child. */
+/** Undefined when `vertex` may spawn. `owed`: what its daemon owes for the job, and the bytes of all inputs with the new child's. */
 export function refuseSpawn(
   job: JobId,
   vertex: Vertex | undefined,
