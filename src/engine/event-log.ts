@@ -31,7 +31,8 @@ export class EventLog {
 
   /** Events after `sinceId` (undefined: from now on), then live ones until `signal` aborts. Never throws. */
   async *read(sinceId: string | undefined, signal: AbortSignal): AsyncGenerator<Event> {
-    let next = sinceId === undefined ? this.#next : Math.min(this.#next, Math.max(1, Number.parseInt(sinceId, 10) + 1 || 1))
+    let next =
+      sinceId === undefined ? this.#next : Math.min(this.#next, Math.max(1, Number.parseInt(sinceId, 10) + 1 || 1))
     while (!signal.aborted) {
       const oldest = this.#next - this.#events.length
       if (next < oldest) {

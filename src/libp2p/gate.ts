@@ -195,7 +195,7 @@ export class Gate implements ConnectionEncrypter {
         : undefined
     const chain = message.kind === 'hello' ? message.chain : (issued ?? [])
     const { leaf, notAfter } = verifyChain(chain, { swarm: swarmKey, subject, now: this.#init.wall() })
-    links.admit(peer, message)
+    links.admit(peer, message, message.kind === 'join')
     const stream = lp.unwrap()
     const remoteAddress = parseAddress(remoteAddressOf(raw))?.address ?? remoteAddressOf(raw)
     const { nonce, boot } = message

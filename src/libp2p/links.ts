@@ -82,10 +82,11 @@ export class Links {
   }
 
   /**
-   * Decides on the hello of an inbound dial: returns when it is to be accepted. @throws GateError dup-open with the
-   * name of the link that stands, dup-pending with the name of our own dial.
+   * Decides on the hello of an inbound dial: returns when it is to be accepted. A newcomer's always beats our own dial,
+   * which it cannot accept before it is a member. @throws GateError dup-open with the name of the link that stands,
+   * dup-pending with the name of our own dial.
    */
-  admit(peer: PeerId, opening: Opening): void {
+  admit(peer: PeerId, opening: Opening, newcomer = false): void {
     const link = this.get(peer)
     if (link !== undefined) {
       const stale = opening.boot !== link.boot || opening.replaces === link.nonce
@@ -96,7 +97,7 @@ export class Links {
     }
     const pending = this.#pending.get(peer)
     if (pending === undefined) return
-    if (this.#self < peer) throw new GateError('dup-pending', { nonce: pending.nonce })
+    if (this.#self < peer && !newcomer) throw new GateError('dup-pending', { nonce: pending.nonce })
     this.#pending.delete(peer)
     pending.cancel(new GateError('dup-lost'))
   }

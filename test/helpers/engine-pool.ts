@@ -1,11 +1,11 @@
 import { StarlingError } from '../../src/core/errors.ts'
-import type { Frame, TaskError } from '../../src/core/frames.ts'
+import type { Frame } from '../../src/core/frames.ts'
 import type { PeerId } from '../../src/core/ids.ts'
 import { Engine, type EngineFailure, LocalApi } from '../../src/engine/index.ts'
 import type { Clock, Random } from '../../src/ports/clock.ts'
 import type { Network, Role } from '../../src/ports/network.ts'
-import type { Event, SpawnRequest } from '../../src/wire/api/index.ts'
 import type { ChildOutcome } from '../../src/ports/runtime.ts'
+import type { Event, SpawnRequest } from '../../src/wire/api/index.ts'
 import { MemoryJournal } from './memory-journal.ts'
 import { MemoryHub, type MemoryNetwork } from './memory-network.ts'
 import { recordingLogger } from './recording-logger.ts'
@@ -181,7 +181,7 @@ export class PoolHost {
     this.#begin()
   }
 
-  /** Types of events, with subjects shortened to the task path. */
+  /** Events of one type (without its prefix) of the present boot. */
   told(type: string): Event[] {
     return this.events.filter(event => event.type === `starling.${type}`)
   }
@@ -267,7 +267,11 @@ export function clockOf(time: VirtualTime, life: { readonly alive: boolean }): C
 function randomOf(next: () => number): Random {
   const digits = (alphabet: string, length: number) =>
     Array.from({ length }, () => alphabet[Math.floor(next() * alphabet.length)]).join('')
-  return { next, hex: length => digits('0123456789abcdef', 2 * length), id: () => digits('abcdefghijklmnopqrstuvwxyz234567', 26) }
+  return {
+    next,
+    hex: length => digits('0123456789abcdef', 2 * length),
+    id: () => digits('abcdefghijklmnopqrstuvwxyz234567', 26)
+  }
 }
 
 function recorded(network: MemoryNetwork, sent: PoolHost['sent'], now: () => number): Network {
@@ -301,5 +305,3 @@ export async function codeOf(promise: Promise<unknown>): Promise<unknown> {
   }
   return 'resolved'
 }
-
-export type { TaskError }

@@ -69,7 +69,15 @@ export class ScriptedRuntime implements AgentRuntime {
   start(task: TaskStart, handlers: AttemptHandlers): Attempt {
     const { time, host, executions, calls } = this.#init
     const [killedFor, children]: [string[], ChildOutcome[]] = [[], []]
-    const execution: Execution = { host, task, startedAt: time.now, endedAt: undefined, end: undefined, killedFor, children }
+    const execution: Execution = {
+      host,
+      task,
+      startedAt: time.now,
+      endedAt: undefined,
+      end: undefined,
+      killedFor,
+      children
+    }
     executions.push(execution)
     const over = () => execution.end !== undefined
     const finish = (end: NonNullable<Execution['end']>) => {

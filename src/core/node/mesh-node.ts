@@ -150,7 +150,8 @@ export class MeshNode {
 
   /** Offers `slots` slots of a capability; 0 takes it away: what waits for it here goes back to its owners. */
   offer(capability: string, slots: number, now: Monotonic): void {
-    this.#refuse(this.host.slots.offer(capability, slots))
+    // A stopping daemon offers nothing, whatever its workers say.
+    this.#refuse(this.host.slots.offer(capability, this.#stopping ? 0 : slots))
     this.#giveBackStranded(now)
     this.#owner.dirty()
   }
@@ -232,7 +233,8 @@ export class MeshNode {
 
   /** True when nothing of any job is held here. */
   get idle(): boolean {
-    return this.quiet && this.host.participants().every(participant => participant.idle)
+    if (!this.quiet || this.host.slots.promised() > 0) return false
+    return this.host.participants().every(participant => participant.idle)
   }
 
   /** Last look before a body is really started: its lease may have ended since `start` was decided. */

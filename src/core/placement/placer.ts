@@ -170,7 +170,7 @@ export class Placer {
 
   #ask(group: Group, all: readonly Candidate[], random: () => number, frames: { to: PeerId; frame: Frame }[]): void {
     const need = group.waiting.size
-    const hosts = eligible(group, all)
+    const hosts = withoutAvoided(group, eligible(group, all))
     const local = hosts.find(host => host.local)
     const wanted = need * (local !== undefined && local.free >= need ? 1 : SAMPLE)
     // What the asked hosts are likely to give soon. A busy one counts for one slot, however much it is asked for: with a
@@ -207,6 +207,13 @@ export class Placer {
 
 function eligible(group: Group, candidates: readonly Candidate[]): Candidate[] {
   return candidates.filter(({ peer }) => group.on === undefined || group.on === peer)
+}
+
+/** A host that gave the oldest task back is left out while another one is free: it might do so again at once. */
+function withoutAvoided(group: Group, hosts: Candidate[]): Candidate[] {
+  const avoid = group.waiting.values().next().value?.avoid
+  const others = hosts.filter(({ peer }) => peer !== avoid)
+  return others.some(({ free }) => free > 0) ? others : hosts
 }
 
 /** This host when it is free, else random, weighted by free slots; busy hosts keep a chance, since figures age. */

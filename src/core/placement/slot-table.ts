@@ -50,14 +50,21 @@ interface Capability {
 export class SlotTable {
   readonly #capabilities = new Map<string, Capability>()
 
-  /** Sets the number of slots; 0 takes the capability away. Returns the requests that are void by it. */
+  /**
+   * Sets the number of slots; 0 takes the capability away. Returns the requests that are void by it. Slots
+   * that were promised stay so until they are used, released or expired: a hand-off may be on its way.
+   */
   offer(name: string, slots: number): SlotRequest[] {
     const known = this.#capabilities.get(name)
     if (known !== undefined) {
       known.slots = slots
       if (slots > 0) return []
-      const dropped = [...known.requests.values()]
-      known.requests.clear()
+      const dropped: SlotRequest[] = []
+      for (const [key, waiting] of known.requests) {
+        waiting.wanted = 0
+        dropped.push(waiting)
+        if (waiting.held === 0) known.requests.delete(key)
+      }
       this.#dropUnused(name)
       return dropped
     }
@@ -85,6 +92,13 @@ export class SlotTable {
     return queued
   }
 
+  /** Slots that are promised to owners, whose hand-offs may be on their way. */
+  promised(): number {
+    let promised = 0
+    for (const capability of this.#capabilities.values()) promised += heldOf(capability)
+    return promised
+  }
+
   /** Adds to an owner's request. False: not offered here, or too many wait. */
   request(of: SlotRequest, count: number): boolean {
     const capability = this.#capabilities.get(of.capability)
@@ -109,6 +123,7 @@ export class SlotTable {
       waiting.held = Math.max(0, waiting.held - slots)
       if (all || isSpent(waiting)) requests.delete(key)
     }
+    this.#dropAllUnused()
   }
 
   /** Its link is gone: nothing is set aside for it any more; its accepted attempts stay. */
@@ -116,6 +131,7 @@ export class SlotTable {
     for (const { requests } of this.#capabilities.values()) {
       for (const [key, waiting] of requests) if (waiting.from === peer) requests.delete(key)
     }
+    this.#dropAllUnused()
   }
 
   /** Requests and queued attempts of a job are void. */
@@ -221,6 +237,7 @@ export class SlotTable {
         if (isSpent(waiting)) requests.delete(key)
       }
     }
+    this.#dropAllUnused()
   }
 
   #entry(name: string): Capability {
@@ -235,7 +252,12 @@ export class SlotTable {
   /** A capability that is offered no more is forgotten with its last attempt. */
   #dropUnused(name: string): void {
     const entry = this.#capabilities.get(name)
-    if (entry?.slots === 0 && entry.busy === 0 && entry.queue.length === 0) this.#capabilities.delete(name)
+    if (entry?.slots !== 0 || entry.busy > 0 || entry.queue.length > 0 || entry.requests.size > 0) return
+    this.#capabilities.delete(name)
+  }
+
+  #dropAllUnused(): void {
+    for (const name of this.#capabilities.keys()) this.#dropUnused(name)
   }
 }
 
