@@ -82,7 +82,9 @@ export class Pool {
 
   #fork(program: string, argument: string, home: string, more: NodeJS.ProcessEnv = {}): ChildProcess {
     const own = Object.entries(process.env).filter(([name]) => !name.startsWith('STARLING_'))
-    const env = { ...Object.fromEntries(own), STARLING_HOME: home, STARLING_LOG_LEVEL: 'error', ...more }
+    // Compiled code is shared by the ten processes, and kept for the next time.
+    const cache = { NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache') }
+    const env = { ...cache, ...Object.fromEntries(own), STARLING_HOME: home, STARLING_LOG_LEVEL: 'error', ...more }
     const module = new URL(`./${program}.js`, import.meta.url)
     const child = fork(module, [argument], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     this.#children.push(child)

@@ -4,7 +4,8 @@ import {
   INPUT_BYTES_MAX,
   LOG_LINE_CHARS_MAX,
   PROGRESS_NOTE_CHARS_MAX,
-  RESULT_BYTES_MAX
+  RESULT_BYTES_MAX,
+  TEXT_QUOTES_BYTES
 } from '../wire/api/limits.ts'
 import type { DaemonMessage, WorkerMessage } from '../wire/api/session.ts'
 import { type ErrorCode, isErrorCode, StarlingError } from '../wire/errors.ts'
@@ -253,7 +254,8 @@ function checkedInput(input: unknown): unknown {
     throw new StarlingError('INVALID_INPUT', `the input is no JSON: ${messageOf(error)}`, { cause: error })
   }
   if (text === undefined) throw new StarlingError('INVALID_INPUT', `the input is no JSON: it is a ${typeof input}`)
-  if (Buffer.byteLength(text) > INPUT_BYTES_MAX) {
+  const quotes = typeof input === 'string' ? TEXT_QUOTES_BYTES : 0
+  if (Buffer.byteLength(text) - quotes > INPUT_BYTES_MAX) {
     throw new StarlingError('INPUT_TOO_LARGE', `the input is longer than ${INPUT_BYTES_MAX} bytes`, {
       hint: 'pass a path or a reference instead of the data'
     })

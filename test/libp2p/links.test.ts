@@ -104,6 +104,13 @@ describe('links', () => {
     expect(cancelled).toEqual(['dup-lost'])
   })
 
+  test('a newcomer that joins is never kept out by our own dial to it, which it could only refuse', () => {
+    const cancelled: string[] = []
+    links.begin('z', 'n1', error => cancelled.push(error.code))
+    expect(refusal(() => links.admit('z', hello('n2'), true))).toBeUndefined()
+    expect(cancelled).toEqual(['dup-lost'])
+  })
+
   test('one dial per peer says hello at a time', () => {
     links.begin('z', 'n1', () => {})
     expect(refusal(() => links.begin('z', 'n2', () => {}))).toEqual({ code: 'dup-pending', nonce: 'n1' })

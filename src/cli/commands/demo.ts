@@ -97,7 +97,10 @@ function report(terminal: Terminal, result: DemoResult): void {
   const perTask = (result.controlFrames / Math.max(1, total)).toFixed(1)
   terminal.out(`control frames ${result.controlFrames} between the daemons, ${perTask} per task`)
   terminal.out(`time           ${duration(result.poolMs)} by the pool, ${duration(result.sequentialMs)} by one process`)
-  const how = result.discovery === 'mdns' ? 'mDNS, and the token' : `static peers: ${result.discoveryDetail ?? 'mDNS does not work here'}`
+  const how =
+    result.discovery === 'mdns'
+      ? 'mDNS, and the token'
+      : `static peers: ${result.discoveryDetail ?? 'mDNS does not work here'}`
   terminal.out(`discovery      ${how}`)
   if (identical) terminal.out(terminal.style('green', `identical: digest ${pool.digest.slice(0, 16)} by both`))
   else printDifference(terminal, result)
@@ -112,11 +115,13 @@ function printDifference(terminal: Terminal, { differing }: DemoResult): void {
 
 function printTotals(terminal: Terminal, { pool, sequential }: DemoResult): void {
   const languages = Object.entries(pool.languages).sort(([, a], [, b]) => b[2] - a[2])
-  const rows = languages.slice(0, LANGUAGES_SHOWN_MAX).map(([language, counts]) => [
-    language,
-    ...counts.map(String),
-    ...(sequential.languages[language] ?? [0, 0, 0]).map(String)
-  ])
+  const rows = languages
+    .slice(0, LANGUAGES_SHOWN_MAX)
+    .map(([language, counts]) => [
+      language,
+      ...counts.map(String),
+      ...(sequential.languages[language] ?? [0, 0, 0]).map(String)
+    ])
   const totals = (total: TreeTotal) => [total.files, total.lines, total.bytes].map(String)
   rows.push(['total', ...totals(pool), ...totals(sequential)])
   printTable(terminal, ['LANGUAGE', 'FILES', 'LINES', 'BYTES', 'FILES (SEQ.)', 'LINES (SEQ.)', 'BYTES (SEQ.)'], rows)

@@ -1,4 +1,4 @@
-import { INPUT_BYTES_MAX } from '../../wire/api/limits.ts'
+import { INPUT_BYTES_MAX, TEXT_QUOTES_BYTES } from '../../wire/api/limits.ts'
 import { StarlingError } from '../../wire/errors.ts'
 import { jsonErrorOffset } from './json-position.ts'
 
@@ -14,7 +14,9 @@ const EXCERPT_CHARS = 20
 export async function taskInput(argument: string | undefined, stdin: AsyncIterable<Buffer>): Promise<unknown> {
   if (argument === undefined) return null
   const value = parseInput(argument === '-' ? await readText(stdin) : argument)
-  if (encodedBytes(value) > INPUT_BYTES_MAX) throw tooLarge('the input, written as JSON,')
+  // The quotes of a plain text do not count: 1 MiB of text is 1 MiB.
+  const quotes = typeof value === 'string' ? TEXT_QUOTES_BYTES : 0
+  if (encodedBytes(value) - quotes > INPUT_BYTES_MAX) throw tooLarge('the input, written as JSON,')
   return value
 }
 

@@ -105,7 +105,9 @@ export class HostSide {
 
   /** No body runs, no hand-off is on its way, and what is left waits for children elsewhere. */
   get atRest(): boolean {
-    return this.running === 0 && this.slots.promised() === 0 && this.participants().every(participant => participant.atRest)
+    return (
+      this.running === 0 && this.slots.promised() === 0 && this.participants().every(participant => participant.atRest)
+    )
   }
 
   began(job: JobId, obligation: ObligationId, capability: string): void {

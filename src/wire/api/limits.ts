@@ -4,7 +4,8 @@ export {
   FAN_OUT_MAX,
   INPUT_BYTES_MAX,
   RESULT_BYTES_MAX,
-  SLOTS_MAX
+  SLOTS_MAX,
+  TEXT_QUOTES_BYTES
 } from '../../core/limits.ts'
 
 /** Longest message of a worker session: the largest result or input, with room for its envelope and for JSON escapes. */
