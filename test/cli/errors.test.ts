@@ -166,13 +166,13 @@ describe('the streams', () => {
 })
 
 it('an old Node is refused in one sentence before anything else is loaded', async () => {
-  const old = 'data:text/javascript,Object.defineProperty(process.versions,"node",{value:"22.11.9"})'
+  const old = 'data:text/javascript,Object.defineProperty(process.versions,"node",{value:"22.15.9"})'
   expect(await runCli(['status'], { nodeArguments: ['--import', old] })).toEqual({
     code: 2,
     signal: null,
     stdout: '',
     stderr:
-      'error: starling needs Node 22.12 or newer; this is Node 22.11.9\n' +
+      'error: starling needs Node 22.16 or newer; this is Node 22.15.9\n' +
       'hint: install a current Node (https://nodejs.org) and run the command with it\n'
   })
   const enough = old.replace('22.11.9', '22.12.0')

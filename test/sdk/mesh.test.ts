@@ -186,7 +186,7 @@ test.each([
 test.each<[string, unknown, string]>([
   ['a circle', circle, 'INVALID_INPUT'],
   ['a function', () => 1, 'INVALID_INPUT'],
-  ['too long', 'x'.repeat(1024 * 1024), 'INPUT_TOO_LARGE']
+  ['too long', 'x'.repeat(1024 * 1024 + 1), 'INPUT_TOO_LARGE']
 ])('an input of a child that is %s is refused before it is sent', async (_, input, code) => {
   const { session } = await working(({ spawn }) => spawn('stat', input))
   session.start('a1', 'build')
