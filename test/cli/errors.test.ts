@@ -175,6 +175,6 @@ it('an old Node is refused in one sentence before anything else is loaded', asyn
       'error: starling needs Node 22.16 or newer; this is Node 22.15.9\n' +
       'hint: install a current Node (https://nodejs.org) and run the command with it\n'
   })
-  const enough = old.replace('22.11.9', '22.12.0')
+  const enough = old.replace('22.15.9', '22.16.0')
   expect((await runCli(['--version'], { nodeArguments: ['--import', enough] })).code).toBe(0)
 })
