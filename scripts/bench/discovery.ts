@@ -14,7 +14,7 @@ import { Lan } from '../../test/cluster/lan.ts'
 import type { LanHost } from '../../test/cluster/lan-daemon.ts'
 import { type Row, summary } from './statistics.ts'
 
-/** Longest wait for one mesh; a run that is longer is a failure and not a sample. */
+/** Longest wait for one mesh; a run that takes longer counts as failed and gives no sample. */
 const MESH_MS_MAX = 60_000
 
 const { values } = parseArgs({
@@ -40,33 +40,50 @@ interface Series {
   readonly what: string
   readonly daemons: number
   readonly samples: Sample[]
+  /** Why runs gave no sample. */
+  readonly failures: string[]
 }
 
 const series: Series[] = []
 const loadBefore = loadavg()
 for (const daemons of sizes) {
-  const first: Series = { what: 'first start, joining by a token', daemons, samples: [] }
-  const again: Series = { what: 'restart of all at once', daemons, samples: [] }
+  const first: Series = { what: 'first start, joining by a token', daemons, samples: [], failures: [] }
+  const again: Series = { what: 'restart of all at once', daemons, samples: [], failures: [] }
   series.push(first, again)
   for (let run = 1; run <= runs; run += 1) {
     const lan = await Lan.create({ hosts: daemons, slots: 0 })
     try {
-      await lan.upAll()
-      first.samples.push(await sample(lan))
-      await Promise.all(lan.hosts.map(host => host.client.stop()))
-      await Promise.all(lan.hosts.map(host => host.process.exited))
-      await Promise.all(lan.hosts.map(host => host.up()))
-      again.samples.push(await sample(lan))
-      const [cold, warm] = [first.samples.at(-1), again.samples.at(-1)]
-      process.stderr.write(
-        `${daemons} daemons, run ${run} of ${runs}: ${cold?.afterReadyMs} ms, restart ${warm?.afterReadyMs} ms\n`
-      )
+      const cold = await measure(first, lan, () => lan.upAll())
+      const warm = cold === undefined ? undefined : await measure(again, lan, () => restartAll(lan))
+      const shown = (one: Sample | undefined) => (one === undefined ? 'no sample' : `${one.afterReadyMs} ms`)
+      process.stderr.write(`${daemons} daemons, run ${run} of ${runs}: ${shown(cold)}, restart ${shown(warm)}\n`)
     } finally {
       await lan.stop()
     }
   }
 }
 report()
+
+async function restartAll(lan: Lan): Promise<void> {
+  await Promise.all(lan.hosts.map(host => host.client.stop()))
+  await Promise.all(lan.hosts.map(host => host.process.exited))
+  await Promise.all(lan.hosts.map(host => host.up()))
+}
+
+/** Undefined when there is none: the reason is in `into.failures` then. */
+async function measure(into: Series, lan: Lan, start: () => Promise<void>): Promise<Sample | undefined> {
+  try {
+    await start()
+    const one = await sample(lan)
+    into.samples.push(one)
+    return one
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    process.stderr.write(`no sample: ${reason}\n`)
+    into.failures.push(reason)
+    return undefined
+  }
+}
 
 /** Waits until all see all; the times are those that the daemons themselves have noted in their events. */
 async function sample(lan: Lan): Promise<Sample> {
@@ -104,6 +121,9 @@ function report(): void {
     }
   ])
   console.table(rows.map(summary))
+  for (const { what, daemons, failures } of series) {
+    if (failures.length > 0) console.log(`${daemons} daemons, ${what}: ${failures.length} runs failed`)
+  }
   const machine = {
     cpu: cpus()[0]?.model,
     cores: cpus().length,

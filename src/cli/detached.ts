@@ -6,8 +6,8 @@ import { setTimeout as timeout } from 'node:timers/promises'
 import type { Ready } from '../wire/api/schemas.ts'
 import { type ErrorCode, isErrorCode, StarlingError } from '../wire/errors.ts'
 
-/** Longest wait for a background daemon to be ready: start takes a second, joining over a slow link ten. */
-export const UP_WAIT_MS = 20_000
+/** Longest wait for a background daemon to be ready: longer than the daemon itself tries to join. */
+export const UP_WAIT_MS = 45_000
 
 /** A log longer than this is put aside at the next start; one older log is kept. */
 export const LOG_BYTES_MAX = 10 * 1024 * 1024

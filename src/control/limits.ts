@@ -21,8 +21,8 @@ export const SESSION_BUFFER_BYTES_MAX = 64 * 1024 * 1024
 /** Levels of nesting of a JSON value from a client: what recursive code after it can take without a full stack. */
 export const JSON_DEPTH_MAX = 256
 
-/** Time between two pings to a worker. */
-export const SESSION_PING_MS = 5_000
+/** Time between two pings to a worker: it takes a daemon that is silent for five of them for stopped. */
+export const SESSION_PING_MS = 1_000
 
 /**
  * Silence after which a worker counts as dead. A killed process is noticed at once, since its socket closes; this is for

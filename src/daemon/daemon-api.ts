@@ -116,8 +116,9 @@ function issueToken(init: ComposedApiInit, request: TokenRequest): Token {
   return { token, role, uses, expiresAt: new Date(expiresAt).toISOString() }
 }
 
-/** Addresses that other hosts can use come first; loopback ones serve daemons on this machine. */
+/** Addresses that other hosts can use; loopback ones only when there is nothing else: elsewhere they are somebody else. */
 function dialable(addresses: readonly string[]): string[] {
   const loopback = (address: string) => address.startsWith('/ip4/127.') || address.startsWith('/ip6/::1/')
-  return [...addresses.filter(address => !loopback(address)), ...addresses.filter(loopback)]
+  const outside = addresses.filter(address => !loopback(address))
+  return outside.length > 0 ? outside : [...addresses]
 }

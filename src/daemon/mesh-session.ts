@@ -5,7 +5,7 @@ import type { Clock, LinkInfo, LocalIdentity, Logger, MembershipStore, Random, S
 import type { Store } from '../store/index.ts'
 
 /** How long a daemon tries to reach the issuer of its token before it says that it cannot. */
-export const JOIN_WAIT_MS = 15_000
+export const JOIN_WAIT_MS = 30_000
 
 export interface MeshSessionInit {
   readonly identity: LocalIdentity

@@ -12,10 +12,10 @@ import { connectionError, problemError } from './http-connection.ts'
 const WELCOME_MS_MAX = 10_000
 
 /**
- * Silence of the daemon, which pings every five seconds, after which its session counts as lost: a stopped or frozen
- * daemon's tasks are run elsewhere, so their handlers here must learn of it.
+ * Silence after which the daemon counts as gone, and what is worked on as taken back: less than a lease (6 s), at the end
+ * of which others may take the work up. It pings every second.
  */
-export const DAEMON_SILENCE_MS_MAX = 20_000
+export const DAEMON_SILENCE_MS_MAX = 5_000
 
 /** Bytes waiting for the daemon beyond which lines of logs and progress are dropped, as they are best effort. */
 export const LOSSY_BUFFER_BYTES_MAX = 4 * 1024 * 1024

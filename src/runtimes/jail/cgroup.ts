@@ -129,7 +129,9 @@ export function cgroupsNamed(parent: string, prefix: string, logger: Logger): { 
       .filter(name => name.startsWith(prefix))
       .map(name => ({ name, cgroup: new Cgroup(join(parent, name)) }))
   } catch (error) {
-    logger.warn('cannot list control groups', { directory: parent, error })
+    // Absent where nothing has ever used control groups here.
+    const absent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+    logger[absent ? 'debug' : 'warn']('cannot list control groups', { directory: parent, error })
     return []
   }
 }

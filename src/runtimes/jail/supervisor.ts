@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { StarlingError } from '../../core/index.ts'
-import type { Clock, Logger } from '../../ports/index.ts'
-import type { SupervisorTask } from './supervisor-task.ts'
+import type { Clock, Logger, Timer } from '../../ports/index.ts'
+import { SIGN_OF_LIFE_MS, type SupervisorTask } from './supervisor-task.ts'
 
 /** Before a supervisor that has died is started again, so that a machine without memory is not kept busy by it. */
 const RESTART_DELAY_MS = 1_000
@@ -28,6 +28,7 @@ export class Supervisor {
   readonly #leaders = new Set<number>()
   #process: ChildProcess | undefined
   #closed = false
+  #signs: Timer | undefined
 
   constructor(task: SupervisorTask, clock: Clock, logger: Logger) {
     this.#task = task
@@ -69,6 +70,7 @@ export class Supervisor {
       if (stream instanceof Socket) stream.unref()
     }
     for (const pid of this.#leaders) this.#tell(`+${pid}`)
+    this.#signs ??= this.#clock.after(SIGN_OF_LIFE_MS, () => this.#sign())
   }
 
   add(pid: number): void {
@@ -84,6 +86,7 @@ export class Supervisor {
   /** Ends it, to be called when no jail is left; resolves when it has gone, or after CLOSE_WAIT_MS. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#signs?.cancel()
     const child = this.#process
     if (child === undefined) return
     const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
@@ -94,6 +97,12 @@ export class Supervisor {
     await Promise.race([gone, late.promise])
     timer.cancel()
     child.unref()
+  }
+
+  /** Says that the daemon is there; it must not go unsaid for DAEMON_SILENT_MS, or the tasks are killed. */
+  #sign(): void {
+    this.#tell('')
+    if (!this.#closed) this.#signs = this.#clock.after(SIGN_OF_LIFE_MS, () => this.#sign())
   }
 
   #tell(line: string): void {

@@ -26,9 +26,9 @@ export interface SweepReport {
 
 /**
  * Kills (SIGKILL) everything of the target until nothing of it is left, for at most `limitMs`. Removes the control
- * groups. Without /proc it knows process groups only.
+ * groups, unless they are to be used again (`keepGroups`). Without /proc it knows process groups only.
  */
-export async function sweep(target: SweepTarget, limitMs: number): Promise<SweepReport> {
+export async function sweep(target: SweepTarget, limitMs: number, keepGroups = false): Promise<SweepReport> {
   const end = performance.now() + limitMs
   let found = 0
   let clean = 0
@@ -37,7 +37,7 @@ export async function sweep(target: SweepTarget, limitMs: number): Promise<Sweep
     if (look === 0) found = left.length
     clean = left.length === 0 ? clean + 1 : 0
     if (clean === CLEAN_LOOKS || performance.now() >= end) {
-      for (const cgroup of target.cgroups) cgroup.remove()
+      if (!keepGroups) for (const cgroup of target.cgroups) cgroup.remove()
       return { found, left }
     }
     kill(target, left)
