@@ -73,14 +73,7 @@ export class BenchPool {
   async stop(): Promise<void> {
     for (const mesh of this.#meshes) await mesh.close()
     for (const { client } of this.members) client.close()
-    await Promise.all(
-      this.#children.map(child => {
-        if (child.exitCode !== null || child.signalCode !== null) return
-        const ended = new Promise(resolve => child.once('exit', resolve))
-        child.kill('SIGKILL')
-        return ended
-      })
-    )
+    await Promise.all(this.#children.map(kill))
     rmSync(this.#home, { recursive: true, force: true })
   }
 
@@ -99,6 +92,13 @@ export class BenchPool {
     this.members.push(member)
     return member
   }
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise(resolve => child.once('exit', resolve))
+  child.kill('SIGKILL')
+  await ended
 }
 
 /** Asks again every 20 ms, a minute long. */
