@@ -45,6 +45,8 @@ export interface RouteInit<Q extends z.ZodObject, B extends z.ZodObject> {
   readonly summary: string
   readonly query?: Q
   readonly body?: B
+  /** What a parameter of the path looks like. @default letters and digits of ASCII, and . _ : - between them */
+  readonly idPattern?: RegExp
   readonly answer: Answer
   handle(request: CheckedRequest<z.output<Q>, z.output<B>>): unknown
 }
@@ -62,7 +64,7 @@ export function route<Q extends z.ZodObject, B extends z.ZodObject>(
     body: init.body,
     answer: init.answer,
     async run(request) {
-      for (const [name, value] of Object.entries(request.parameters)) checkId(name, value)
+      for (const [name, value] of Object.entries(request.parameters)) checkId(name, value, init.idPattern ?? ID)
       const query = check(init.query ?? z.object({}), request.query, 'query') as z.output<Q>
       const body = check(init.body ?? z.object({}), request.body ?? {}, 'body') as z.output<B>
       return init.handle({ ...request, query, body })
@@ -112,8 +114,8 @@ export const flagSchema = z.enum(['0', '1', 'false', 'true']).transform(text => 
 /** What an id or a prefix of one looks like; whether it exists is for the daemon to say. */
 const ID = /^[A-Za-z0-9._:-]{1,300}$/
 
-function checkId(name: string, value: string): void {
-  if (!ID.test(value)) throw new StarlingError('INVALID_INPUT', `${name} in the path is no id`)
+function checkId(name: string, value: string, pattern: RegExp): void {
+  if (!pattern.test(value)) throw new StarlingError('INVALID_INPUT', `${name} in the path is no id`)
 }
 
 function check(schema: z.ZodObject, value: unknown, what: string): unknown {

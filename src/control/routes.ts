@@ -3,6 +3,7 @@ import { API_VERSION } from '../wire/api/document.ts'
 import {
   agentSchema,
   childOutcomeSchema,
+  drainRequestSchema,
   type Event,
   eventSchema,
   findingSchema,
@@ -25,6 +26,9 @@ import { type Answer, type CheckedRequest, flagSchema, type Route, route, waitSc
 
 /** Position in the stream of events; events are named by the daemon, so only the form is known here. */
 const EVENT_ID = /^[A-Za-z0-9.:-]{1,64}$/
+
+/** A peer is named by its id, by a prefix of it, or by its name, which may have letters of all scripts. */
+const PEER = /^[^\s\p{C}/:,]{1,300}$/u
 
 const strict = z.strictObject({})
 
@@ -159,6 +163,14 @@ function memberRoutes(): Route[] {
       summary: 'Members of the swarm, this daemon among them',
       answer: list('PeerList', peerSchema),
       handle: ({ api }) => ({ items: api.peers() })
+    }),
+    route('POST', '/v1/peers/:id/drain', {
+      summary:
+        'Asks a peer to take no new work until it is asked to `end` that; `drain` says when nothing is left on it',
+      idPattern: PEER,
+      body: drainRequestSchema,
+      answer: { ...one('Peer', peerSchema), status: 202 },
+      handle: ({ api, body, parameters }) => api.drain(parameters.id ?? '', body)
     }),
     route('GET', '/v1/agents', {
       summary: 'Agents that run on this daemon',

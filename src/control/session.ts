@@ -61,8 +61,12 @@ export class WorkerSocket implements WorkerConnection {
   }
 
   start(task: TaskStart): void {
-    const { attemptId, taskId, jobId, capability, input, attempt, traceparent } = task
-    this.#send({ kind: 'start', task: { attemptId, taskId, jobId, capability, input, attempt, traceparent } })
+    const { timeoutMs: _, ...shown } = task
+    this.#send({ kind: 'start', task: shown })
+  }
+
+  leases(leases: readonly { readonly jobId: string; readonly leftMs: number }[]): void {
+    this.#send({ kind: 'lease', leases: [...leases] })
   }
 
   abort(attemptId: string, reason: string): void {
@@ -139,9 +143,9 @@ export class WorkerSocket implements WorkerConnection {
   }
 
   async #answer(session: WorkerSession, message: Extract<WorkerMessage, { kind: 'spawn' }>): Promise<void> {
-    const { ref, attemptId, capability, input, watch } = message
+    const { kind: _, ref, attemptId, ...request } = message
     try {
-      const value = await session.spawn(attemptId, { capability, input, watch })
+      const value = await session.spawn(attemptId, request)
       this.#send({ kind: 'reply', ref, value })
     } catch (error) {
       this.#reject(ref, error)

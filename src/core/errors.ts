@@ -30,6 +30,8 @@ export const ERROR_CODES = {
   TASK_FAILED: { status: 422, exit: 4, title: 'Task failed' },
   /** Thrown when a task ran longer than the timeout of its capability. */
   TASK_TIMEOUT: { status: 422, exit: 4, title: 'Task timed out' },
+  /** Thrown when a task had not settled by the deadline that it was submitted or spawned with. */
+  DEADLINE_EXCEEDED: { status: 422, exit: 4, title: 'Deadline exceeded' },
   /** Thrown when a task was given back more often than RETURNS_MAX. */
   TASK_RETURNED: { status: 422, exit: 4, title: 'Task given back too often' },
   /** Thrown when a task was cancelled. */

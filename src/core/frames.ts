@@ -8,10 +8,21 @@ import type { Boot, Engagement, FenceId, JobId, ObligationId, PeerId, TaskPath }
  */
 export type Frame = MembershipFrame | EngagementFrame | PlacementFrame | ObligationFrame
 
-export type MembershipFrame = Hello | Heartbeat | HeartbeatAck | Peers | Goodbye
-export type EngagementFrame = Engage | Grant | Stale | Renew | Renewed | Leave | Done | Fence | Fenced
+export type MembershipFrame = Hello | Heartbeat | HeartbeatAck | Peers | Goodbye | Drain
+export type EngagementFrame =
+  | Engage
+  | Grant
+  | Stale
+  | Renew
+  | Renewed
+  | Leave
+  | Done
+  | Fence
+  | Fenced
+  | Exclusive
+  | Permit
 export type PlacementFrame = Reserve | Reserved | Busy | Release
-export type ObligationFrame = Handoff | Settle | SettlePart | Settled | Cancel
+export type ObligationFrame = Handoff | Settle | SettlePart | Settled | Cancel | Relay
 
 export type FrameKind = Frame['kind']
 
@@ -29,7 +40,12 @@ export interface Advertisement {
   readonly queued: number
   /** Multiaddrs at which the daemon listens, without its peer id. */
   readonly addresses: readonly string[]
+  readonly drain: DrainState
 }
+
+/** `draining`: takes nothing new, and still holds work; `drained`: holds none. */
+export const DRAIN_STATES = ['no', 'draining', 'drained'] as const
+export type DrainState = (typeof DRAIN_STATES)[number]
 
 export interface OfferedCapability {
   readonly name: string
@@ -60,6 +76,16 @@ export interface HeartbeatAck {
 export interface Peers {
   readonly kind: 'peers'
   readonly peers: readonly { readonly peer: PeerId; readonly addresses: readonly string[] }[]
+}
+
+/**
+ * An admin asks the receiver to take no new work, to give back what has not begun, and to let the rest end or be moved
+ * within `deadlineMs`; `end` takes the request back.
+ */
+export interface Drain {
+  readonly kind: 'drain'
+  readonly deadlineMs: number
+  readonly end: boolean
 }
 
 /** The sender stops now; it is to be shown as left, not as suspect. */
@@ -97,7 +123,16 @@ export interface FencedPeer {
 export interface PendingFence {
   readonly fence: FenceId
   readonly peer: PeerId
+  readonly cause: FenceCause
 }
+
+/**
+ * What a fence means for the tasks that were handed to the lost engagement (C11). `left`: its host gave it up in order;
+ * they are issued again at no cost. `lost`: each costs one of LOSSES_MAX. `final`: the job has lost too many hosts; they
+ * are written off.
+ */
+export const FENCE_CAUSES = ['left', 'lost', 'final'] as const
+export type FenceCause = (typeof FENCE_CAUSES)[number]
 
 /** Answer to an ENGAGE of a boot that is not the newest one known: take `incarnation + 1` and ask again (C2). */
 export interface Stale {
@@ -160,12 +195,13 @@ export interface Done {
   readonly job: JobId
 }
 
-/** (peer, engagements up to `fence`) is lost: cancel what it owned, write off what was sent to it, then answer FENCED. */
+/** (peer, engagements up to `fence`) is lost: cancel what it owned, issue again what was sent to it, then answer FENCED. */
 export interface Fence {
   readonly kind: 'fence'
   readonly job: JobId
   readonly fence: FenceId
   readonly peer: PeerId
+  readonly cause: FenceCause
   /** The receiver's engagement that this is for; ignored when it is not current. */
   readonly yourEngagement: Engagement
 }
@@ -175,6 +211,20 @@ export interface Fenced {
   readonly job: JobId
   readonly fence: FenceId
   readonly engagement: Engagement
+}
+
+/** Asks the root for leave to have an exclusive task begun under this obligation; repeated until PERMIT (C5). */
+export interface Exclusive {
+  readonly kind: 'exclusive'
+  readonly job: JobId
+  readonly obligation: ObligationId
+}
+
+/** No fence is open: whatever ran under an earlier obligation for the task is gone everywhere. */
+export interface Permit {
+  readonly kind: 'permit'
+  readonly job: JobId
+  readonly obligation: ObligationId
 }
 
 /** Owner asks a host for up to `count` slots; the host grants them as they fall free (late binding, placement.md 3.3). */
@@ -219,7 +269,23 @@ export interface TaskSpec {
   readonly input: Uint8Array
   /** W3C trace context, "" when there is none. */
   readonly traceparent: string
+  /** Undefined: DEFAULT_POLICY. */
+  readonly policy?: TaskPolicy | undefined
 }
+
+/** What the owner of a task does when it fails, is lost or takes too long. */
+export interface TaskPolicy {
+  /** Never begun while an earlier attempt of it might still run anywhere, however that one was lost. */
+  readonly exclusive: boolean
+  /** Attempts that may fail in all; at least 1. */
+  readonly attemptsMax: number
+  /** Wait before the second attempt; doubled for each later one, up to BACKOFF_MS_MAX. */
+  readonly backoffMs: number
+  /** From when its owner first owed it until it must have settled, all attempts included; 0: none. */
+  readonly deadlineMs: number
+}
+
+export const DEFAULT_POLICY: TaskPolicy = { exclusive: false, attemptsMax: 1, backoffMs: 1_000, deadlineMs: 0 }
 
 /** Hands one attempt of a task to a host. Sent again from state; the host drops what it has seen. */
 export interface Handoff {
@@ -235,8 +301,11 @@ export interface Handoff {
   readonly attempts: readonly number[]
 }
 
-/** How an attempt ended. `returned`: it may be tried again by its owner under a new obligation. */
-export const OUTCOMES = ['completed', 'failed', 'cancelled', 'returned', 'lost'] as const
+/**
+ * How an attempt ended. `returned`: it may be tried again by its owner under a new obligation. `late`: its host was taken
+ * for lost, the task was issued again, and then its end became known after all: shown, never counted.
+ */
+export const OUTCOMES = ['completed', 'failed', 'cancelled', 'returned', 'lost', 'late'] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
 export interface TaskError {
@@ -285,6 +354,21 @@ export interface Cancel {
   readonly toEngagement: Engagement
   readonly ownerEngagement: Engagement
 }
+
+/**
+ * Carries a frame between two members that have no link, by way of the job's root, which is linked with every engaged
+ * host (C1). `from` is the sender as the root has authenticated it. Never nested.
+ */
+export interface Relay {
+  readonly kind: 'relay'
+  readonly job: JobId
+  readonly from: PeerId
+  readonly to: PeerId
+  readonly frame: RelayedFrame
+}
+
+/** Frames that may be relayed: they are safe by the names in them, however late they come. */
+export type RelayedFrame = Handoff | Settle | SettlePart | Settled | Cancel
 
 /** What is remembered of a task after its end; encoded by `wire/`, folded by the root into the job. */
 export interface TaskRecord {

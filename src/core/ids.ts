@@ -57,6 +57,12 @@ export function childPath(parent: TaskPath, index: number): TaskPath {
   return `${parent}.${index}`
 }
 
+/** Undefined for a root task. */
+export function parentPath(path: TaskPath): TaskPath | undefined {
+  const dot = path.lastIndexOf('.')
+  return dot < 0 ? undefined : path.slice(0, dot)
+}
+
 /** Number of tasks above this one in its job; 0 for a root task. */
 export function depthOf(path: TaskPath): number {
   let depth = 0

@@ -36,6 +36,30 @@ export const WAITING_INPUT_BYTES_MAX = 256 * 1024 * 1024
 /** Times that a task may be given back unfinished by its hosts (worker gone, host leaving) before it fails. */
 export const RETURNS_MAX = 5
 
+/**
+ * Times that a task is issued again because its host was lost: a fourth host is not sacrificed to a task that may be the
+ * reason (C11). Every attempt that was handed to the lost engagement counts, since its owner cannot know whether it began.
+ */
+export const LOSSES_MAX = 3
+
+/** Engagements that a job may lose before it stops issuing lost work again: each level of a tree counts its own losses. */
+export const LOST_ENGAGEMENTS_MAX = 64
+
+/** Attempts of one task that may fail. */
+export const ATTEMPTS_MAX = 100
+
+/** Longest wait between two attempts of a task that fails. */
+export const BACKOFF_MS_MAX = 10 * 60 * 1000
+
+/** Deadlines of tasks and of draining: a month is longer than anybody waits. */
+export const DEADLINE_MS_MAX = 31 * 24 * 60 * 60 * 1000
+
+/** Superseded attempts that an owner remembers, so that their late ends can be told from repeated frames. */
+export const SUPERSEDED_MAX = 1_000
+
+/** Late ends kept for one job, to be shown. */
+export const LATE_RECORDS_MAX = 1_000
+
 /** Members that a daemon keeps in its view; the design is for twenty, ten times that is a bound, not a target. */
 export const PEERS_MAX = 256
 

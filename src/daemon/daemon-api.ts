@@ -46,6 +46,7 @@ export function composeApi(init: ComposedApiInit): DaemonApi {
     plan: request => api().plan(request),
     waitForJob: (id, options) => api().waitForJob(id, options),
     cancel: id => api().cancel(id),
+    drain: (peer, request) => api().drain(peer, request),
     spawn: (taskId, request) => api().spawn(taskId, request),
     waitForChild: async (taskId, childId, signal) => api().waitForChild(taskId, childId, signal),
     events: options => api().events(options),
@@ -84,6 +85,11 @@ function statusOf(init: ComposedApiInit, startedAt: number, startedMono: number)
   }
   const failure = init.failure()
   if (failure !== undefined) warnings.push(`the disk refuses writes, no new jobs are taken: ${failure.message}`)
+  const { drain } = engine.node.advertisement()
+  if (engine.node.stopping) warnings.push('this daemon is stopping')
+  else if (drain !== 'no') {
+    warnings.push(`this daemon is ${drain}: it takes no new work until: starling drain ${name} --end`)
+  }
   if (engine.node.view.awareness > 1) warnings.push('this host is slow: its own timers fire late')
   return {
     self: {

@@ -180,6 +180,12 @@ class Daemon {
       random: systemRandom,
       logger,
       served: capability => this.#served.get(capability),
+      watchdog: {
+        leases: left => {
+          this.#jails.leases(left)
+          this.#functions.workers.leases(left)
+        }
+      },
       fatal: reason => this.#fail(reason)
     }
     return startMeshSession(init, token).then(mesh => {

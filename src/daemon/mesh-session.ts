@@ -1,7 +1,16 @@
 import { StarlingError } from '../core/index.ts'
 import { Engine, type EngineFailure, LocalApi, type ServedCapability } from '../engine/index.ts'
 import { createSwarm, type JoinToken, type Libp2pNetwork, libp2pNetwork, swarmIdOf } from '../libp2p/index.ts'
-import type { Clock, LinkInfo, LocalIdentity, Logger, MembershipStore, Random, Swarm } from '../ports/index.ts'
+import type {
+  Clock,
+  LinkInfo,
+  LocalIdentity,
+  Logger,
+  MembershipStore,
+  Random,
+  Swarm,
+  Watchdog
+} from '../ports/index.ts'
 import type { Store } from '../store/index.ts'
 
 /** How long a daemon tries to reach the issuer of its token before it says that it cannot. */
@@ -19,6 +28,7 @@ export interface MeshSessionInit {
   readonly random: Random
   readonly logger: Logger
   readonly served: (capability: string) => ServedCapability | undefined
+  readonly watchdog: Watchdog
   readonly fatal: (reason: EngineFailure) => void
 }
 
@@ -67,6 +77,7 @@ export async function startMeshSession(init: MeshSessionInit, token: JoinToken |
     random,
     logger: logger.child('engine'),
     served: init.served,
+    watchdog: init.watchdog,
     fatal: init.fatal
   })
   engine.restore()

@@ -22,8 +22,8 @@ export function openWorkerSession(init: WorkerSessionsInit, connection: WorkerCo
           hint: 'serve it under another name, or remove it from the configuration'
         })
       }
-      const offered = mesh().engine.node.host.slots.offered()
-      if (offered.length >= CAPABILITIES_MAX && !offered.some(({ name }) => name === capability)) {
+      const offered = mesh().engine.node.wantedCapabilities()
+      if (offered.length >= CAPABILITIES_MAX && !offered.includes(capability)) {
         throw new StarlingError('LIMIT_REACHED', `this daemon offers ${CAPABILITIES_MAX} capabilities already`, {
           hint: 'serve some of them at another host'
         })

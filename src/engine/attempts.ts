@@ -91,8 +91,9 @@ export class Attempts {
     return this.#byTask.keys()
   }
 
-  start(effect: NodeEffect & { kind: 'start' }): void {
-    const { job, obligation, task, attempt } = effect
+  start(effect: NodeEffect & { kind: 'start' }, leaseLeftMs: number): void {
+    const { job, obligation, task, attempts } = effect
+    const attempt = attempts.at(-1) ?? 1
     const served = this.#init.served(task.capability)
     if (served === undefined) return this.#init.ended(job, obligation, { kind: 'returned' })
     const input = fromBytes(task.input)
@@ -118,9 +119,10 @@ export class Attempts {
     this.#byId.set(attemptId, entry)
     this.#byTask.set(id, entry)
     this.#init.logs.open(id)
-    const start = { attemptId, taskId: id, jobId: job, capability, attempt, traceparent, timeoutMs: served.timeoutMs }
+    const fencingToken = attempts.join('.')
+    const names = { attemptId, taskId: id, jobId: job, capability, attempt, fencingToken, traceparent }
     entry.handle = served.runtime.start(
-      { ...start, input: input.value ?? null },
+      { ...names, input: input.value ?? null, leaseLeftMs, timeoutMs: served.timeoutMs },
       {
         log: line => this.#init.logs.append(id, line),
         ended: end => this.#ended(entry, end)
@@ -128,10 +130,10 @@ export class Attempts {
     )
   }
 
-  kill(job: JobId, obligation: ObligationId, reason: string): void {
+  kill({ job, obligation, reason, hard }: NodeEffect & { kind: 'kill' }): void {
     const entry = this.#byId.get(attemptIdOf(job, obligation))
     if (entry === undefined) this.#init.ended(job, obligation, { kind: 'killed' })
-    else entry.handle?.kill(reason)
+    else entry.handle?.kill(reason, hard)
   }
 
   childSettled(effect: NodeEffect & { kind: 'child-settled' }): void {

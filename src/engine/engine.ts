@@ -7,10 +7,11 @@ import {
   type NodeOutput,
   type SubmittedRecord,
   type TaskRecord,
-  TICK_INTERVAL_MS
+  TICK_INTERVAL_MS,
+  taskId
 } from '../core/index.ts'
 import type { Timer } from '../ports/clock.ts'
-import type { Clock, Journal, JournalWrite, Logger, Network, Random } from '../ports/index.ts'
+import type { Clock, Journal, JournalWrite, LinkInfo, Logger, Network, Random, Watchdog } from '../ports/index.ts'
 import type { Job } from '../wire/api/index.ts'
 import { decodeRecord, encodeRecord } from '../wire/index.ts'
 import { Attempts, type ServedCapability } from './attempts.ts'
@@ -24,6 +25,9 @@ export const STOP_GRACE_MS = 5_000
 
 /** Then it waits so long for killed tasks to be reaped: the kill ladder of the runtimes and a reserve. */
 export const REAP_WAIT_MS = 4_000
+
+/** Between two inputs the clocks of waking and of all time may differ by so much; a difference beyond it is a sleep. */
+const SLEPT_MS_MIN = 200
 
 /** Time for the last frames to leave. */
 const FAREWELL_MS = 100
@@ -41,6 +45,7 @@ export interface EngineInit {
   readonly random: Random
   readonly logger: Logger
   readonly served: (capability: string) => ServedCapability | undefined
+  readonly watchdog: Watchdog
   /** The engine cannot go on (journal refused a write, home is a copy): the daemon must stop, and say why. Called once. */
   readonly fatal: (reason: EngineFailure) => void
 }
@@ -72,9 +77,13 @@ export class Engine {
   readonly #inbox: (() => void)[] = []
   readonly #waiters = new Map<string, Set<() => void>>()
   readonly #ending = new Map<string, Ending>()
+  /** Role of each linked member. */
+  readonly #roles = new Map<string, LinkInfo['role']>()
   #pumping = false
   #timer: Timer | undefined
   #stopped = false
+  /** How much longer the machine has been up than awake, as of the last tick. */
+  #asleep: number | undefined
   #hurried = false
   #failed = false
 
@@ -108,7 +117,7 @@ export class Engine {
         continue
       }
       this.#init.logger.info('carrying on with a job of an earlier boot', { job })
-      this.input(now => this.node.adopt(submitted, history, now))
+      this.input(now => this.node.adopt(submitted, history, now, this.#init.clock.wall()))
     }
     this.#tick()
   }
@@ -134,6 +143,7 @@ export class Engine {
   networkHandlers(): Parameters<Network['start']>[0] {
     return {
       linkUp: (peer, link) => {
+        this.#roles.set(peer, link.role)
         this.events.emit('peer.linked', peer, { address: link.remoteAddress, direction: link.direction })
         this.input(now => {
           this.node.listening(this.#init.network.addresses())
@@ -141,10 +151,17 @@ export class Engine {
         })
       },
       linkDown: (peer, reason) => {
+        this.#roles.delete(peer)
         this.events.emit('peer.unlinked', peer, { reason })
         this.input(now => this.node.linkDown(peer, now))
       },
-      frame: (peer, frame) => this.input(now => this.node.frame(peer, frame, now)),
+      frame: (peer, frame) => {
+        if (frame.kind === 'drain' && this.#roles.get(peer) !== 'admin') {
+          this.#init.logger.warn('drain refused: the peer is no admin', { peer, code: 'DENIED' })
+          return
+        }
+        this.input(now => this.node.frame(peer, frame, now))
+      },
       advertisement: (peer, advertisement) => this.input(now => this.node.gossip(peer, advertisement, now))
     }
   }
@@ -161,22 +178,22 @@ export class Engine {
     if (key !== undefined) writes.unshift({ kind: 'key', job, ...key })
     await this.#init.journal.commit(writes)
     this.events.emit('job.submitted', job, { capability: submitted.capability })
-    this.input(now => this.node.adopt(submitted, [], now))
+    this.input(now => this.node.adopt(submitted, [], now, submitted.submittedAt))
   }
 
   /** Runs one input, then all that follows from it. Inputs that arrive meanwhile wait their turn. */
   input<T>(act: (now: number) => T): void {
     this.#inbox.push(() => {
-      act(this.#init.clock.now())
+      act(this.#now())
     })
     this.#pump()
   }
 
   /** Like `input`, for an answer that is needed at once; only from outside of the engine's own effects. */
   ask<T>(act: (now: number) => T): T {
-    const now = this.#init.clock.now()
+    const now = this.#now()
     const answer = act(now)
-    this.#carryOut(this.node.drain(now))
+    this.#carryOut(this.node.takeOutput(now))
     this.#pump()
     return answer
   }
@@ -201,13 +218,13 @@ export class Engine {
 
   /**
    * Leaves the mesh: takes nothing new, gives back what has not begun, lets running tasks end for STOP_GRACE_MS (not at
-   * all when `now`), kills the rest, says goodbye. Resolves when everything of it is reaped, sent and durable.
+   * all when `now`), has the rest done elsewhere, says goodbye. Resolves when everything of it is reaped, sent and durable.
    */
   async stop(options: { now: boolean }): Promise<void> {
     this.input(now => this.node.stop(now))
-    await this.#until(() => this.node.idle || this.#hurried, options.now ? 0 : STOP_GRACE_MS)
-    this.input(now => this.node.interrupt(now))
-    await this.#until(() => this.node.host.atRest, REAP_WAIT_MS)
+    await this.#until(() => this.node.host.idle || this.#hurried, options.now ? 0 : STOP_GRACE_MS)
+    this.input(now => this.node.moveAll('the daemon is stopping', now))
+    await this.#until(() => this.node.host.idle, REAP_WAIT_MS)
     this.input(now => this.node.leave(now))
     await this.#until(() => this.node.quiet, REAP_WAIT_MS)
     this.input(() => this.node.goodbye())
@@ -241,12 +258,31 @@ export class Engine {
   }
 
   #tick(): void {
-    const { clock, network } = this.#init
+    const { clock, network, watchdog } = this.#init
     this.input(now => {
       this.node.listening(network.addresses())
       this.node.tick(now, clock.wall())
+      watchdog.leases(this.node.host.leases(now))
     })
     if (!this.#stopped) this.#timer = clock.after(TICK_INTERVAL_MS, () => this.#tick())
+  }
+
+  /**
+   * The time of an input. The monotonic clock stands still while the machine sleeps, and leases with it: so whatever is
+   * the first to happen afterwards finds them given up (R1, H15).
+   */
+  #now(): number {
+    const { clock, logger } = this.#init
+    const now = clock.now()
+    const uptime = clock.uptime()
+    if (uptime === undefined) return now
+    const asleep = uptime - now
+    const sleptMs = asleep - (this.#asleep ?? asleep)
+    this.#asleep = asleep
+    if (sleptMs < SLEPT_MS_MIN) return now
+    logger.warn('this machine was asleep: leases are given up', { sleptMs })
+    this.node.slept(now)
+    return now
   }
 
   #pump(): void {
@@ -255,7 +291,7 @@ export class Engine {
     try {
       for (let act = this.#inbox.shift(); act !== undefined; act = this.#inbox.shift()) {
         act()
-        this.#carryOut(this.node.drain(this.#init.clock.now()))
+        this.#carryOut(this.node.takeOutput(this.#init.clock.now()))
       }
     } finally {
       this.#pumping = false
@@ -286,9 +322,16 @@ export class Engine {
       case 'start':
         return this.#start(effect)
       case 'kill':
-        return this.attempts.kill(effect.job, effect.obligation, effect.reason)
+        return this.attempts.kill(effect)
       case 'child-settled':
         return this.attempts.childSettled(effect)
+      case 'late':
+        this.events.emit('task.late', taskId(effect.job, effect.path), { peerId: effect.peer })
+        return
+      case 'abandoned':
+        logger.warn('job abandoned: its root is gone', { job: effect.job, peer: effect.root })
+        this.events.emit('job.abandoned', effect.job, { rootPeerId: effect.root })
+        return
       case 'announce':
         return this.#announce(effect.state)
       case 'member-changed':
@@ -313,13 +356,13 @@ export class Engine {
   /** The journal may have taken its time: the lease is asked again at the very start (R1). */
   #start(effect: NodeEffect & { kind: 'start' }): void {
     const { job, obligation, task } = effect
-    let wanted = false
-    this.ask(now => {
-      wanted = this.node.mayStart(job, obligation, now)
+    const leaseLeftMs = this.ask(now => this.node.leaseToStart(job, obligation, now))
+    if (leaseLeftMs === undefined) return
+    this.events.emit('task.started', taskId(job, task.path), {
+      capability: task.capability,
+      attempt: effect.attempts.at(-1)
     })
-    if (!wanted) return
-    this.events.emit('task.started', `${job}.${task.path}`, { capability: task.capability, attempt: effect.attempt })
-    this.attempts.start(effect)
+    this.attempts.start(effect, leaseLeftMs)
   }
 
   /**

@@ -37,6 +37,7 @@ export function finishedJob(
   names: Naming
 ): JobSummary {
   const { verdict, lostPaths, ...tasks } = judge(records, state.cancelRequested)
+  const late = records.filter(({ outcome }) => outcome === 'late').map(record => lateEnd(state.job, record))
   const { announcedAt, detectionMs } = times
   const result = fromBytes(state.result ?? NOTHING)
   const error = 'error' in result ? result.error : state.error
@@ -46,6 +47,7 @@ export function finishedJob(
     result: result.value ?? null,
     ...(error === undefined ? {} : { error }),
     lost: lostPaths.map(path => taskId(state.job, path)),
+    ...(late.length === 0 ? {} : { late }),
     tasks,
     peers: sharesOf(records, names),
     timings: {
@@ -91,7 +93,12 @@ export function runningJob(
 
 /** Tasks of a finished job, by path. */
 export function taskItems(state: LedgerState, records: readonly TaskRecord[]): TaskItem[] {
-  return [...records].sort((a, b) => comparePaths(a.path, b.path)).map(record => taskItem(state.job, record))
+  const counted = records.filter(({ outcome }) => outcome !== 'late')
+  return counted.sort((a, b) => comparePaths(a.path, b.path)).map(record => taskItem(state.job, record))
+}
+
+function lateEnd(job: string, { path, peer, attempt, error }: TaskRecord): NonNullable<JobSummary['late']>[number] {
+  return { taskId: taskId(job, path), peerId: peer, attempt, outcome: error === undefined ? 'completed' : 'failed' }
 }
 
 function taskItem(job: string, record: TaskRecord): TaskItem {
@@ -106,7 +113,7 @@ function taskItem(job: string, record: TaskRecord): TaskItem {
     capability,
     peerId: record.peer,
     state,
-    outcome: outcome === 'returned' ? null : outcome,
+    outcome: outcome === 'returned' || outcome === 'late' ? null : outcome,
     attempt,
     resultDigest: resultDigest === '' ? null : resultDigest,
     ...(value.value === undefined ? {} : { result: value.value }),

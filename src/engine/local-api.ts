@@ -1,11 +1,20 @@
-import { type PeerId, parseTaskId, StarlingError, taskId } from '../core/index.ts'
+import { NO_DRAIN_DEADLINE_MS, type PeerId, parseTaskId, StarlingError, taskId } from '../core/index.ts'
 import type { ChildOutcome, Clock, DaemonApi, Journal, LinkInfo, Random } from '../ports/index.ts'
-import type { Agent, Job, JobSummary, Peer, Placement, SpawnRequest, SubmitRequest } from '../wire/api/index.ts'
+import type {
+  Agent,
+  DrainRequest,
+  Job,
+  JobSummary,
+  Peer,
+  Placement,
+  SpawnRequest,
+  SubmitRequest
+} from '../wire/api/index.ts'
 import type { RunningAttempt } from './attempts.ts'
 import type { Engine } from './engine.ts'
 import { runningJob } from './job-views.ts'
 import { ID_PREFIX_CHARS_MIN, resolveId } from './resolve-id.ts'
-import { inputBytes, Submissions } from './submissions.ts'
+import { inputBytes, policyOf, Submissions } from './submissions.ts'
 
 /** Finished jobs shown in a list. */
 const JOBS_LISTED_MAX = 200
@@ -39,6 +48,7 @@ type Served =
   | 'cancel'
   | 'spawn'
   | 'waitForChild'
+  | 'drain'
   | 'events'
   | 'logs'
 
@@ -67,6 +77,7 @@ export class LocalApi implements Pick<DaemonApi, Served> {
       load: { running: own.running, queued: own.queued },
       rttMs: null,
       addresses: this.#init.addresses(),
+      drain: own.drain,
       asOf: new Date(clock.wall()).toISOString()
     }
     const others = node.view.members().map((member): Peer => {
@@ -81,6 +92,7 @@ export class LocalApi implements Pick<DaemonApi, Served> {
         load: { running: advertisement?.running ?? 0, queued: advertisement?.queued ?? 0 },
         rttMs: rttMs === undefined ? null : Math.round(rttMs * 1_000) / 1_000,
         addresses: [...(advertisement?.addresses ?? [])],
+        drain: advertisement?.drain ?? 'no',
         asOf: advertisedAt === undefined ? null : new Date(clock.wall() - (now - advertisedAt)).toISOString()
       }
     })
@@ -146,6 +158,29 @@ export class LocalApi implements Pick<DaemonApi, Served> {
     return this.job(id, false)
   }
 
+  drain(wanted: string, request: DrainRequest): Peer {
+    const { engine, self, selfRole } = this.#init
+    const peer = this.#submissions.peer(wanted)
+    const { deadlineMs = NO_DRAIN_DEADLINE_MS, end = false } = request
+    if (peer === self) {
+      if (engine.node.stopping)
+        throw new StarlingError('DAEMON_STOPPING', 'this daemon is stopping: it takes no work again')
+      engine.input(now => (end ? engine.node.endDrain(now) : engine.node.drain(deadlineMs, now)))
+    } else {
+      const name = engine.nameOf(peer) || peer
+      if (selfRole() !== 'admin') {
+        throw new StarlingError('DENIED', `only an admin may drain ${name}`, { hint: `run it on ${name} itself` })
+      }
+      if (engine.node.view.get(peer)?.linked !== true) {
+        throw new StarlingError('NOT_FOUND', `there is no link to ${name}`, { hint: `run it on ${name} itself` })
+      }
+      engine.input(() => engine.node.requestDrain(peer, request.deadlineMs ?? 0, end))
+    }
+    const shown = this.peers().find(({ peerId }) => peerId === peer)
+    if (shown === undefined) throw new StarlingError('NOT_FOUND', `there is no peer "${wanted}"`)
+    return shown
+  }
+
   async spawn(parent: string, request: SpawnRequest): Promise<{ taskId: string }> {
     const attempt = this.#attempt(parent)
     if (request.attempt !== undefined && request.attempt !== attempt.attempt) {
@@ -165,18 +200,19 @@ export class LocalApi implements Pick<DaemonApi, Served> {
       const there = known.size === 0 ? 'Nothing is offered now.' : `Offered now: ${[...known].sort().join(', ')}.`
       throw new StarlingError('NO_CAPABLE_PEER', `No peer offers "${capability}". ${there}`)
     }
-    const child = { capability, input, traceparent: attempt.traceparent }
+    const child = { capability, input, traceparent: attempt.traceparent, policy: policyOf(request) }
     const spawned = engine.ask(now => engine.node.spawn(attempt.job, attempt.obligation, child, now))
     if ('code' in spawned) throw new StarlingError(spawned.code, spawned.message)
     return { taskId: taskId(attempt.job, spawned.path) }
   }
 
-  waitForChild(parent: string, child: string, signal?: AbortSignal): Promise<ChildOutcome> {
+  async waitForChild(parent: string, child: string, signal?: AbortSignal): Promise<ChildOutcome> {
     const attempt = this.#attempt(parent)
     const { engine } = this.#init
     const vertex = engine.node.host.participant(attempt.job)?.peek()?.vertex(attempt.obligation)
+    if (vertex === undefined) throw new StarlingError('TASK_ENDED', `the lease of task ${attempt.taskId} is over here`)
     const index = child.startsWith(`${attempt.taskId}.`) ? child.slice(attempt.taskId.length + 1) : ''
-    if (!CHILD_INDEX.test(index) || Number(index) >= (vertex?.children ?? 0)) {
+    if (!CHILD_INDEX.test(index) || Number(index) >= vertex.children) {
       throw new StarlingError('NOT_FOUND', `${child} is no child of ${attempt.taskId}`, {
         hint: 'spawn names each child when it adds it'
       })

@@ -2,16 +2,18 @@ import { createHash } from 'node:crypto'
 import {
   boundDecision,
   type Considered,
+  DEFAULT_POLICY,
   INPUT_BYTES_MAX,
   type PeerId,
   RUNNING_JOBS_MAX,
   StarlingError,
   type SubmittedRecord,
+  type TaskPolicy,
   TEXT_QUOTES_BYTES,
   WAITING_INPUT_BYTES_MAX
 } from '../core/index.ts'
 import type { Clock, Journal, Random } from '../ports/index.ts'
-import type { Placement, SubmitRequest } from '../wire/api/index.ts'
+import type { Placement, PolicyRequest, SubmitRequest } from '../wire/api/index.ts'
 import type { Engine } from './engine.ts'
 import { placementView } from './job-views.ts'
 import { toBytes } from './json-bytes.ts'
@@ -91,6 +93,7 @@ export class Submissions {
     const job = random.id()
     const { capability, input, on } = checked
     const traceparent = request.traceparent ?? ''
+    const policy = policyOf(request)
     const submitted: SubmittedRecord = {
       kind: 'submitted',
       job,
@@ -98,6 +101,7 @@ export class Submissions {
       input,
       on,
       traceparent,
+      policy,
       submittedAt: clock.wall()
     }
     this.#writing.jobs += 1
@@ -127,7 +131,7 @@ export class Submissions {
       const message = `${running} jobs with ${waiting} bytes of input are running here already`
       throw new StarlingError('LIMIT_REACHED', message, { hint: 'wait for some of them, or submit at another daemon' })
     }
-    const on = request.on === undefined ? undefined : this.#peer(request.on)
+    const on = request.on === undefined ? undefined : this.peer(request.on)
     const candidates = node.consider(capability, on, clock.now())
     const offered = candidates.some(({ free, peer }) => free !== null && (on === undefined || peer === on))
     if (!offered) this.#refuse(capability, on)
@@ -144,8 +148,8 @@ export class Submissions {
     })
   }
 
-  /** A peer by name, id or unique prefix. */
-  #peer(wanted: string): PeerId {
+  /** A peer by name, id or unique prefix. @throws StarlingError NOT_FOUND, AMBIGUOUS_ID */
+  peer(wanted: string): PeerId {
     const { node, nameOf } = this.#init.engine
     const peers = [node.view.self, ...node.view.members().map(({ peer }) => peer)]
     const named = peers.filter(peer => nameOf.call(this.#init.engine, peer) === wanted)
@@ -174,8 +178,20 @@ export function inputBytes(input: unknown): Uint8Array {
   return bytes
 }
 
+/** Undefined when nothing was asked for. */
+export function policyOf({ exclusive, retry, deadlineMs }: PolicyRequest): TaskPolicy | undefined {
+  if (exclusive === undefined && retry === undefined && deadlineMs === undefined) return undefined
+  return {
+    exclusive: exclusive ?? DEFAULT_POLICY.exclusive,
+    attemptsMax: retry?.attempts ?? DEFAULT_POLICY.attemptsMax,
+    backoffMs: retry?.backoffMs ?? DEFAULT_POLICY.backoffMs,
+    deadlineMs: deadlineMs ?? DEFAULT_POLICY.deadlineMs
+  }
+}
+
 /** What makes two submissions the same. */
 function fingerprintOf(request: SubmitRequest, input: Uint8Array): string {
-  const head = JSON.stringify([request.capability, request.on ?? null])
+  const { capability, on } = request
+  const head = JSON.stringify([capability, on ?? null, policyOf(request) ?? null])
   return createHash('sha256').update(head).update('\0').update(input).digest('hex')
 }

@@ -6,6 +6,8 @@ export interface Clock {
   now(): Monotonic
   /** Wall clock, milliseconds since 1970. For display and records only, never for decisions. */
   wall(): number
+  /** Like `now`, but goes on while the machine sleeps; undefined where that cannot be known. */
+  uptime(): Monotonic | undefined
   /** Calls `fire` once, not before `delayMs` have passed. Never keeps the process alive. */
   after(delayMs: number, fire: () => void): Timer
 }

@@ -1,5 +1,6 @@
 import type {
   Agent,
+  DrainRequest,
   Event,
   Finding,
   Job,
@@ -42,6 +43,13 @@ export interface DaemonApi {
   /** Asks the job to stop; it is over when `waitForJob` says so. Idempotent. */
   cancel(id: string): Promise<JobSummary>
 
+  /**
+   * Asks a peer (id, unique prefix or name; this daemon too) to take no new work, give back what has not begun and let the
+   * rest end. Returns it as it is shown now; its `drain` says `drained` when nothing is left. Idempotent.
+   * @throws NOT_FOUND (unknown, or no link to it), AMBIGUOUS_ID, DENIED (only admins may ask others)
+   */
+  drain(peer: string, request: DrainRequest): Peer
+
   /** Adds a child to the attempt that runs here for this task id. @throws NOT_FOUND, TASK_ENDED, NO_CAPABLE_PEER, LIMIT_REACHED */
   spawn(taskId: string, request: SpawnRequest): Promise<{ taskId: string }>
   /** Resolves when the child (spawned by an attempt that runs here) has settled; its parent's slot is free meanwhile. */
@@ -71,6 +79,8 @@ export interface DaemonApi {
 export interface WorkerConnection {
   start(task: TaskStart): void
   abort(attemptId: string, reason: string): void
+  /** What is left of the leases of its jobs; the worker keeps the time itself, for the daemon may be stopped by then. */
+  leases(leases: readonly { readonly jobId: string; readonly leftMs: number }[]): void
   childSettled(attemptId: string, child: ChildOutcome): void
 }
 

@@ -18,6 +18,15 @@ export interface AgentRuntime {
   stop(): Promise<void>
 }
 
+/**
+ * Ends attempts at the end of their lease from outside the daemon's event loop, for a daemon that is stopped or stuck
+ * cannot (termination.md 1.6.1, A4).
+ */
+export interface Watchdog {
+  /** What is left of the lease of each job, in milliseconds; told several times a second. A job left out has none. */
+  leases(left: ReadonlyMap<string, number>): void
+}
+
 /** One attempt as its runtime sees it. */
 export interface TaskStart {
   /** Unique on this daemon while the attempt lives; names it in calls from the task (spawn, log). */
@@ -29,7 +38,14 @@ export interface TaskStart {
   readonly input: unknown
   /** Which try of this task it is, from 1. */
   readonly attempt: number
+  /**
+   * Attempt numbers from the root task down to this one, joined by dots: of two attempts of one task, the one with the
+   * lower token (number by number) is superseded, and a store that remembers the highest can refuse it.
+   */
+  readonly fencingToken: string
   readonly traceparent: string
+  /** Nothing of the attempt may execute after so long unless its lease is renewed meanwhile (see `Watchdog`). */
+  readonly leaseLeftMs: number
   /** Undefined: no timeout. */
   readonly timeoutMs: number | undefined
 }
@@ -50,8 +66,11 @@ export type AttemptEnd =
   | { readonly kind: 'returned'; readonly reason: string }
 
 export interface Attempt {
-  /** Ends the attempt by force; `ended` follows when all its processes are gone. Idempotent. */
-  kill(reason: string): void
+  /**
+   * Ends the attempt by force; `ended` follows when all its processes are gone. Idempotent. `hard`: at once, without time
+   * to clean up; it may follow one that is not.
+   */
+  kill(reason: string, hard: boolean): void
   /** A child that the task spawned and asked to be told about has settled. */
   childSettled(child: ChildOutcome): void
 }

@@ -7,6 +7,7 @@ import {
   RESULT_BYTES_MAX,
   TEXT_QUOTES_BYTES
 } from '../wire/api/limits.ts'
+import type { PolicyRequest } from '../wire/api/schemas.ts'
 import type { DaemonMessage, WorkerMessage } from '../wire/api/session.ts'
 import { type ErrorCode, isErrorCode, StarlingError } from '../wire/errors.ts'
 
@@ -24,14 +25,21 @@ export interface WorkerTask<Input = unknown> {
 export interface WorkerContext<Input = unknown> {
   readonly task: WorkerTask<Input>
   readonly attempt: number
+  /**
+   * Attempt numbers from the root task down to this one, joined by dots. Hand it to a store that this task writes to: of
+   * two attempts of one task, the one with the lower token (compared number by number) is superseded, and a store that
+   * remembers the highest can refuse it, although its process may still run somewhere.
+   */
+  readonly fencingToken: string
   /** Aborts when the task is cancelled or taken back, or when the daemon is gone. Nothing that is sent then counts. */
   readonly signal: AbortSignal
   /**
    * Adds a child task, which may run anywhere in the pool; resolves when it is accepted. The job is over only after the
-   * child is. @throws StarlingError TASK_ENDED after the handler has returned, the signal's reason after it has aborted,
+   * child is. `options` say what is done about it when it fails, is lost or takes too long.
+   * @throws StarlingError TASK_ENDED after the handler has returned, the signal's reason after it has aborted,
    *   NO_CAPABLE_PEER, INPUT_TOO_LARGE, INVALID_INPUT, LIMIT_REACHED
    */
-  spawn(capability: string, input?: unknown): Promise<ChildTask>
+  spawn(capability: string, input?: unknown, options?: PolicyRequest): Promise<ChildTask>
   /** Adds to the task's log; each line of `text` is cut at LOG_LINE_CHARS_MAX. Best effort: a flood is dropped. */
   log(text: string): void
   /** Reports how far the task is, from 0 to 1. @throws StarlingError INVALID_INPUT when it is no number. */
@@ -88,6 +96,10 @@ export class WorkerAttempt {
     this.#channel = channel
   }
 
+  get jobId(): string {
+    return this.#start.jobId
+  }
+
   /** Calls the handler and reports its end. Never rejects. */
   async run(): Promise<void> {
     const outcome = await this.#work()
@@ -115,13 +127,14 @@ export class WorkerAttempt {
   }
 
   async #work(): Promise<Outcome> {
-    const { taskId, jobId, capability, input, attempt } = this.#start
+    const { taskId, jobId, capability, input, attempt, fencingToken } = this.#start
     const task = Object.freeze({ taskId, jobId, capability, input, attempt })
     const context: WorkerContext = {
       task,
       attempt,
+      fencingToken,
       signal: this.#controller.signal,
-      spawn: (name, childInput) => this.#spawn(name, childInput),
+      spawn: (name, childInput, options) => this.#spawn(name, childInput, options),
       log: text => this.#log(text),
       progress: (fraction, note) => this.#progress(fraction, note)
     }
@@ -133,10 +146,12 @@ export class WorkerAttempt {
     }
   }
 
-  async #spawn(capability: string, input: unknown): Promise<ChildTask> {
+  async #spawn(capability: string, input: unknown, options: PolicyRequest = {}): Promise<ChildTask> {
     this.#checkRunning()
     const { attemptId } = this.#start
-    const accepted = this.#channel.spawn({ attemptId, capability, input: checkedInput(input), watch: true })
+    const { exclusive, retry, deadlineMs } = options
+    const policy = { exclusive, retry, deadlineMs }
+    const accepted = this.#channel.spawn({ attemptId, capability, input: checkedInput(input), ...policy, watch: true })
     this.#spawns.add(accepted)
     try {
       const taskId = await accepted

@@ -3,6 +3,7 @@ import type { ChildOutcome } from '../ports/runtime.ts'
 import { WAIT_MS_MAX } from '../wire/api/limits.ts'
 import type {
   Agent,
+  DrainRequest,
   Event,
   Finding,
   Job,
@@ -116,6 +117,17 @@ export class DaemonClient {
   /** Asks the job to stop; it is over when `waitForJob` says so. Idempotent. */
   cancel(id: string): Promise<JobSummary> {
     return this.#post(`/v1/jobs/${segment(id)}/cancel`, undefined)
+  }
+
+  /**
+   * Asks a peer (id, unique prefix or name; the daemon itself too) to take no new work, to give back what has not begun,
+   * and to let the rest end; what still runs after `deadlineMs` is moved to other hosts. With `end` it takes work again.
+   * Resolves as soon as it is asked, with the peer as it is seen now: its `drain` becomes `drained` when nothing is left
+   * on it, which `peers` shows. Idempotent.
+   * @throws NOT_FOUND (unknown, or no link to it), AMBIGUOUS_ID, DENIED (only admins may ask others), INVALID_INPUT
+   */
+  drain(peer: string, request: DrainRequest = {}): Promise<Peer> {
+    return this.#post(`/v1/peers/${segment(peer)}/drain`, request)
   }
 
   /** Adds a child to the task that runs at this daemon. @throws NOT_FOUND, TASK_ENDED, NO_CAPABLE_PEER, LIMIT_REACHED */

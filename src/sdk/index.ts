@@ -15,6 +15,7 @@ export type { Logger } from '../ports/logger.ts'
 export type { ChildOutcome } from '../ports/runtime.ts'
 export type {
   Agent,
+  DrainRequest,
   Event,
   Finding,
   Job,
@@ -22,6 +23,7 @@ export type {
   LogLine,
   Peer,
   Placement,
+  PolicyRequest,
   Ready,
   SpawnRequest,
   Status,
@@ -36,5 +38,5 @@ export type { ChildTask, WorkerContext, WorkerTask, WorkHandler } from './attemp
 export { DaemonClient, type DaemonClientInit, type WaitOptions } from './daemon-client.ts'
 export { DaemonNotRunningError } from './errors.ts'
 export { MeshJob } from './job.ts'
-export { type ConnectOptions, connect, Mesh, type SubmitOptions, type WorkOptions } from './mesh.ts'
+export { type ConnectOptions, connect, Mesh, type SubmitOptions, type TaskOptions, type WorkOptions } from './mesh.ts'
 export { socketPath } from './socket-path.ts'

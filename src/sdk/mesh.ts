@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import type { Logger } from '../ports/logger.ts'
-import type { Agent, Event, Peer } from '../wire/api/schemas.ts'
+import type { Agent, DrainRequest, Event, Peer, PolicyRequest } from '../wire/api/schemas.ts'
 import type { WorkHandler } from './attempt.ts'
 import { DaemonClient } from './daemon-client.ts'
 import { MeshJob } from './job.ts'
@@ -18,7 +18,15 @@ export interface WorkOptions {
   readonly slots?: number | undefined
 }
 
-export interface SubmitOptions {
+/**
+ * What is done about a task that fails, is lost with its host, or takes too long. It is for that task alone, not for its
+ * children. A task whose host is lost is tried again elsewhere without being asked to, unless it is `exclusive`: then only
+ * when the lost host can no more be running it.
+ */
+export type TaskOptions = PolicyRequest
+
+/** `exclusive`, `retry` and `deadlineMs` are about the job's root task; a deadline of it ends the whole job. */
+export interface SubmitOptions extends TaskOptions {
   /** Makes the submission idempotent: the same id and the same submission give the same job. */
   readonly id?: string | undefined
   /** Id, unique prefix or name of the only peer that may run the job's root task. */
@@ -58,10 +66,12 @@ export class Mesh {
     return this.#worker.work(capability, handler as WorkHandler, options.slots ?? availableParallelism())
   }
 
-  /** Submits a job; resolves when it is durable. @throws NO_CAPABLE_PEER, INPUT_TOO_LARGE, ID_REUSED, LIMIT_REACHED */
+  /**
+   * Submits a job; resolves when it is durable.
+   * @throws StarlingError NO_CAPABLE_PEER, INPUT_TOO_LARGE, ID_REUSED, LIMIT_REACHED; INVALID_INPUT for options out of range
+   */
   async submit(capability: string, input: unknown = null, options: SubmitOptions = {}): Promise<MeshJob> {
-    const { id, on } = options
-    return this.#job(await this.#client.submit({ capability, input, id, on }))
+    return this.#job(await this.#client.submit({ ...options, capability, input }))
   }
 
   /** A job that was submitted at this daemon, by its id or a unique prefix. @throws NOT_FOUND, AMBIGUOUS_ID */
@@ -72,6 +82,16 @@ export class Mesh {
 
   peers(): Promise<Peer[]> {
     return this.#client.peers()
+  }
+
+  /**
+   * Asks a peer (its name, id, or a unique prefix of it; this machine too) to take no new work and to let what runs there
+   * end; what still runs after `deadlineMs` is moved to other hosts. Until `end` is asked for, or its daemon is started
+   * again. Resolves with the peer as it is seen now; `peers` shows it as `drained` when nothing is left there. Idempotent.
+   * @throws StarlingError NOT_FOUND (unknown, or no link to it), AMBIGUOUS_ID, DENIED (only admins may ask others)
+   */
+  drain(peer: string, options: DrainRequest = {}): Promise<Peer> {
+    return this.#client.drain(peer, options)
   }
 
   /** Agents that run on this daemon. */

@@ -17,6 +17,9 @@ const WELCOME_MS_MAX = 10_000
  */
 export const DAEMON_SILENCE_MS_MAX = 5_000
 
+/** How often the ends of leases are looked at: attempts are aborted at most so long after. */
+const LEASE_CHECK_MS = 100
+
 /** Bytes waiting for the daemon beyond which lines of logs and progress are dropped, as they are best effort. */
 export const LOSSY_BUFFER_BYTES_MAX = 4 * 1024 * 1024
 
@@ -44,6 +47,8 @@ export class WorkerSession implements AttemptChannel {
   readonly #socket: WebSocket
   readonly #pending = new Map<number, Pending>()
   readonly #attempts = new Map<string, WorkerAttempt>()
+  /** When the lease of each job that is worked for ends, by this process's clock. */
+  readonly #leaseEnds = new Map<string, number>()
   readonly #watch: NodeJS.Timeout
   #lastRef = 0
   #heardAt = performance.now()
@@ -61,7 +66,7 @@ export class WorkerSession implements AttemptChannel {
   private constructor(init: WorkerSessionInit, socket: WebSocket) {
     this.#init = init
     this.#socket = socket
-    this.#watch = setInterval(() => this.#checkDaemon(), init.silenceMs / 4)
+    this.#watch = setInterval(() => this.#check(), Math.min(LEASE_CHECK_MS, init.silenceMs / 4))
   }
 
   get alive(): boolean {
@@ -126,6 +131,9 @@ export class WorkerSession implements AttemptChannel {
     switch (message.kind) {
       case 'start':
         return this.#start(message.task)
+      case 'lease':
+        for (const { jobId, leftMs } of message.leases) this.#leaseEnds.set(jobId, performance.now() + leftMs)
+        return
       case 'abort':
         return this.#attempts.get(message.attemptId)?.abort(new StarlingError('TASK_CANCELLED', message.reason))
       case 'child': {
@@ -141,6 +149,7 @@ export class WorkerSession implements AttemptChannel {
 
   #start(task: Extract<DaemonMessage, { kind: 'start' }>['task']): void {
     const handler = this.#init.handler(task.capability) ?? notServed(task.capability)
+    this.#leaseEnds.set(task.jobId, performance.now() + task.leaseLeftMs)
     const attempt = new WorkerAttempt(task, handler, this)
     this.#attempts.set(task.attemptId, attempt)
     attempt.run().finally(() => this.#attempts.delete(task.attemptId))
@@ -178,8 +187,22 @@ export class WorkerSession implements AttemptChannel {
     this.#heardAt = performance.now()
   }
 
-  #checkDaemon(): void {
-    const now = performance.now()
+  #check(): void {
+    this.#checkLeases(performance.now())
+    this.#checkDaemon(performance.now())
+  }
+
+  /** The daemon would say so itself, unless it is stopped; others may take the work up from now on. */
+  #checkLeases(now: number): void {
+    for (const [jobId, end] of this.#leaseEnds) {
+      const attempts = [...this.#attempts.values()].filter(attempt => attempt.jobId === jobId)
+      if (now < end && attempts.length > 0) continue
+      this.#leaseEnds.delete(jobId)
+      for (const attempt of attempts) attempt.abort(new StarlingError('TASK_CANCELLED', 'the lease of its job is over'))
+    }
+  }
+
+  #checkDaemon(now: number): void {
     // When this process itself was busy or stopped, what the daemon has sent meanwhile is still unread.
     if (now - this.#checkedAt > this.#init.silenceMs / 2) this.#heardAt = now
     this.#checkedAt = now

@@ -1,10 +1,13 @@
 import * as z from 'zod'
-import type { Advertisement, Frame, FrameKind, TaskRecord } from '../core/frames.ts'
-import { OUTCOMES } from '../core/frames.ts'
+import type { Advertisement, Frame, FrameKind, Relay, RelayedFrame, TaskRecord } from '../core/frames.ts'
+import { DRAIN_STATES, FENCE_CAUSES, OUTCOMES } from '../core/frames.ts'
 import {
   ADDRESSES_MAX,
+  ATTEMPTS_MAX,
+  BACKOFF_MS_MAX,
   CAPABILITIES_MAX,
   CAPABILITY_NAME_CHARS_MAX,
+  DEADLINE_MS_MAX,
   DEPTH_MAX,
   ERROR_MESSAGE_CHARS_MAX,
   FRAME_BYTES_MAX,
@@ -44,7 +47,8 @@ const addresses = z.array(z.string().min(1).max(256)).max(ADDRESSES_MAX)
 const outcome = z.enum(OUTCOMES)
 const error = z.object({ code: z.string().max(64), message: z.string().max(ERROR_MESSAGE_CHARS_MAX) }).optional()
 const records = z.array(bytes(RECORD_RESULT_BYTES_MAX + 16 * 1024)).max(RECORDS_PER_FRAME_MAX)
-const pendingFences = z.array(z.object({ fence: counter, peer })).max(PEERS_MAX)
+const cause = z.enum(FENCE_CAUSES)
+const pendingFences = z.array(z.object({ fence: counter, peer, cause })).max(PEERS_MAX)
 const jobs = z.array(job).max(RUNNING_JOBS_MAX)
 
 const advertisement = z.object({
@@ -64,7 +68,16 @@ const advertisement = z.object({
     .max(CAPABILITIES_MAX),
   running: small,
   queued: small,
-  addresses
+  addresses,
+  // Absent from daemons that cannot drain.
+  drain: z.preprocess(value => value || 'no', z.enum(DRAIN_STATES))
+})
+
+const policy = z.object({
+  exclusive: z.boolean(),
+  attemptsMax: z.number().int().min(1).max(ATTEMPTS_MAX),
+  backoffMs: z.number().int().min(0).max(BACKOFF_MS_MAX),
+  deadlineMs: z.number().int().min(0).max(DEADLINE_MS_MAX)
 })
 
 const schemas: { [K in FrameKind]: z.ZodType } = {
@@ -73,6 +86,7 @@ const schemas: { [K in FrameKind]: z.ZodType } = {
   heartbeatAck: z.object({ sequence: counter }),
   peers: z.object({ peers: z.array(z.object({ peer, addresses })).max(PEERS_MAX) }),
   goodbye: z.object({}),
+  drain: z.object({ deadlineMs: z.number().int().min(0).max(DEADLINE_MS_MAX), end: z.boolean() }),
   engage: z.object({ job, boot, lost: counter, sentAt: millis }),
   grant: z.object({
     job,
@@ -109,8 +123,10 @@ const schemas: { [K in FrameKind]: z.ZodType } = {
   }),
   leave: z.object({ job, engagement: counter, boot }),
   done: z.object({ job }),
-  fence: z.object({ job, fence: counter, peer, yourEngagement: counter }),
+  fence: z.object({ job, fence: counter, peer, cause, yourEngagement: counter }),
   fenced: z.object({ job, fence: counter, engagement: counter }),
+  exclusive: z.object({ job, obligation }),
+  permit: z.object({ job, obligation }),
   reserve: z.object({ request: counter, job, root: peer, capability, count: z.number().int().min(1).max(SLOTS_MAX) }),
   reserved: z.object({
     request: counter,
@@ -131,7 +147,8 @@ const schemas: { [K in FrameKind]: z.ZodType } = {
       path,
       capability,
       input: bytes(INPUT_BYTES_MAX + TEXT_QUOTES_BYTES),
-      traceparent: z.string().max(64)
+      traceparent: z.string().max(64),
+      policy: policy.optional()
     }),
     attempts: z
       .array(small)
@@ -150,7 +167,8 @@ const schemas: { [K in FrameKind]: z.ZodType } = {
   }),
   settlePart: z.object({ job, obligation, index: small, records }),
   settled: z.object({ job, obligation }),
-  cancel: z.object({ job, obligation, toEngagement: counter, ownerEngagement: counter })
+  cancel: z.object({ job, obligation, toEngagement: counter, ownerEngagement: counter }),
+  relay: z.object({ job, from: peer, to: peer, frame: bytes(FRAME_BYTES_MAX) })
 }
 
 const record = z.object({
@@ -178,6 +196,7 @@ const TYPES: { readonly [K in FrameKind]: readonly [type: number, codec: BodyCod
   heartbeatAck: [3, proto.HeartbeatAck],
   peers: [4, proto.Peers],
   goodbye: [5, proto.Goodbye],
+  drain: [6, proto.Drain],
   engage: [10, proto.Engage],
   grant: [11, proto.Grant],
   stale: [12, proto.Stale],
@@ -187,6 +206,8 @@ const TYPES: { readonly [K in FrameKind]: readonly [type: number, codec: BodyCod
   done: [16, proto.Done],
   fence: [17, proto.Fence],
   fenced: [18, proto.Fenced],
+  exclusive: [19, proto.Exclusive],
+  permit: [24, proto.Permit],
   reserve: [20, proto.Reserve],
   reserved: [21, proto.Reserved],
   busy: [22, proto.Busy],
@@ -195,7 +216,8 @@ const TYPES: { readonly [K in FrameKind]: readonly [type: number, codec: BodyCod
   settle: [31, proto.Settle],
   settlePart: [32, proto.SettlePart],
   settled: [33, proto.Settled],
-  cancel: [34, proto.Cancel]
+  cancel: [34, proto.Cancel],
+  relay: [35, proto.Relay]
 }
 
 export const FRAME_KINDS = Object.keys(TYPES) as readonly FrameKind[]
@@ -205,7 +227,7 @@ const KINDS = new Map<number, FrameKind>(FRAME_KINDS.map(kind => [TYPES[kind][0]
 /** Encodes a frame, header included. @throws FrameError when it is longer than FRAME_BYTES_MAX: a defect of the caller. */
 export function encodeFrame(frame: Frame): Uint8Array {
   const [type, codec] = TYPES[frame.kind]
-  const body = codec.encode(frame as never)
+  const body = codec.encode((frame.kind === 'relay' ? packRelay(frame) : frame) as never)
   const length = body.length + 1
   if (length > FRAME_BYTES_MAX)
     throw new FrameError(`${frame.kind} frame of ${length} bytes is over ${FRAME_BYTES_MAX}`)
@@ -225,7 +247,28 @@ export function encodeFrame(frame: Frame): Uint8Array {
 export function decodeFrame(type: number, body: Uint8Array): Frame | undefined {
   const kind = KINDS.get(type)
   if (kind === undefined) return undefined
-  return { kind, ...decodeBody(kind, TYPES[kind][1], schemas[kind], body) } as Frame
+  const frame = { kind, ...decodeBody(kind, TYPES[kind][1], schemas[kind], body) }
+  return kind === 'relay' ? unpackRelay(frame as PackedRelay) : (frame as Frame)
+}
+
+/** Kinds that may travel inside a relay. */
+const RELAYED: readonly string[] = ['handoff', 'settle', 'settlePart', 'settled', 'cancel']
+
+type PackedRelay = Omit<Relay, 'frame'> & { readonly frame: Uint8Array }
+
+function packRelay(relay: Relay): PackedRelay {
+  return { ...relay, frame: encodeFrame(relay.frame).subarray(FRAME_HEADER_BYTES - 1) }
+}
+
+function unpackRelay(packed: PackedRelay): Relay {
+  const { frame: bytes, ...relay } = packed
+  const frame = RELAYED.includes(KINDS.get(bytes[0] ?? 0) ?? '')
+    ? decodeFrame(bytes[0] ?? 0, bytes.subarray(1))
+    : undefined
+  if (frame === undefined || !('job' in frame) || frame.job !== relay.job) {
+    throw new FrameError('relay: what it carries is no frame of its job that may be relayed')
+  }
+  return { ...relay, frame: frame as RelayedFrame }
 }
 
 export function encodeRecord(value: TaskRecord): Uint8Array {

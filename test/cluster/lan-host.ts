@@ -82,7 +82,8 @@ for await (const line of lines) {
       capabilities: [],
       running: 0,
       queued: 0,
-      addresses: network.addresses()
+      addresses: network.addresses(),
+      drain: 'no'
     })
   if (command === 'stop') break
 }

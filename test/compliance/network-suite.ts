@@ -233,6 +233,7 @@ function advertise(peer: PeerId, addresses: string[]): Advertisement {
     capabilities: [{ name: 'lint', slots: 2, free: 1 }],
     running: 1,
     queued: 0,
-    addresses
+    addresses,
+    drain: 'no'
   }
 }

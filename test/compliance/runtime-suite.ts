@@ -62,10 +62,10 @@ export function runtimeSuite(setup: (behaviour: Behaviour) => AgentRuntime): voi
 
     test('ends as killed, once, however often it is killed', async () => {
       const { attempt, ends, end, runtime } = start('hang')
-      attempt.kill('first')
-      attempt.kill('second')
+      attempt.kill('first', false)
+      attempt.kill('second', false)
       expect(await end).toEqual({ kind: 'killed' })
-      attempt.kill('third')
+      attempt.kill('third', false)
       await runtime.stop()
       expect(ends).toHaveLength(1)
     })
@@ -73,7 +73,7 @@ export function runtimeSuite(setup: (behaviour: Behaviour) => AgentRuntime): voi
     test('ends as killed when it has been running for a while', async () => {
       const { attempt, lines, end } = start('hang')
       await vi.waitFor(() => expect(lines).toContain('hanging'), { timeout: 5_000 })
-      attempt.kill('cancelled')
+      attempt.kill('cancelled', false)
       expect(await end).toEqual({ kind: 'killed' })
     })
 
@@ -81,7 +81,7 @@ export function runtimeSuite(setup: (behaviour: Behaviour) => AgentRuntime): voi
       const { attempt, lines, end } = start('stubborn')
       await vi.waitFor(() => expect(lines).toContain('hanging'), { timeout: 5_000 })
       const killedAt = performance.now()
-      attempt.kill('cancelled')
+      attempt.kill('cancelled', false)
       expect(await end).toEqual({ kind: 'killed' })
       expect(performance.now() - killedAt).toBeLessThan(KILL_LIMIT_MS)
     })
@@ -89,7 +89,7 @@ export function runtimeSuite(setup: (behaviour: Behaviour) => AgentRuntime): voi
     test('stays completed when it is killed after its end', async () => {
       const { attempt, ends, end, runtime } = start('echo', { input: 1 })
       await end
-      attempt.kill('late')
+      attempt.kill('late', false)
       attempt.childSettled({ taskId: 'late', outcome: 'completed', result: 1, error: undefined })
       await runtime.stop()
       expect(ends).toEqual([{ kind: 'completed', result: 1 }])
@@ -123,7 +123,7 @@ export function runtimeSuite(setup: (behaviour: Behaviour) => AgentRuntime): voi
       expect([...ends, ...second.ends]).toEqual([{ kind: 'killed' }, { kind: 'killed' }])
       await runtime.stop()
       const late = recorder()
-      runtime.start(taskStart({ attemptId: 'a3' }), late.handlers).kill('late')
+      runtime.start(taskStart({ attemptId: 'a3' }), late.handlers).kill('late', false)
       expect(late.ends).toEqual([])
       expect((await late.end).kind).toBe('returned')
     })

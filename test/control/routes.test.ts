@@ -5,7 +5,7 @@ import { controlApp } from '../../src/control/app.ts'
 import { CONTROL_TIMING } from '../../src/control/limits.ts'
 import { silentLogger } from '../../src/ports/logger.ts'
 import { BODY_BYTES_MAX } from '../../src/wire/api/limits.ts'
-import { problemSchema, type SubmitRequest } from '../../src/wire/api/schemas.ts'
+import { type DrainRequest, problemSchema, type SubmitRequest } from '../../src/wire/api/schemas.ts'
 import { StarlingError } from '../../src/wire/errors.ts'
 import { call, RawConnection, serve } from '../helpers/control-fixture.ts'
 import { FakeDaemonApi, READY } from '../helpers/fake-daemon-api.ts'
@@ -26,6 +26,7 @@ describe('documents', () => {
     ['POST', '/v1/jobs/job1/cancel', 202, 'Job', { id: 'job1', verdict: 'running' }],
     ['GET', '/v1/tasks/job1.0/children/job1.0.1', 200, 'Child', { outcome: 'completed', result: { n: 1 } }],
     ['GET', '/v1/tasks/job1.0/children/job1.0.9', 200, 'Child', { taskId: 'job1.0.9', outcome: null }],
+    ['POST', '/v1/peers/bob/drain', 202, 'Peer', { drain: 'draining' }],
     ['POST', '/v1/tokens', 201, 'Token', { token: 'starling1-abc' }],
     ['POST', '/v1/stop', 202, 'Stopping', { now: false }]
   ])('%s %s answers %i with a %s', async (method, path, status, kind, fields) => {
@@ -51,6 +52,27 @@ describe('documents', () => {
     const answer = await call(socketPath, 'POST', '/v1/jobs', { body: JSON.stringify(request), headers: JSON_HEADERS })
     expect(answer).toMatchObject({ status: 201, json: { kind: 'Submission', id: 'job1', existing: false } })
     expect(submit).toHaveBeenCalledExactlyOnceWith(request)
+  })
+
+  test('what is wanted when a task fails, is lost or takes too long reaches the daemon', async () => {
+    const { api, socketPath } = await serve()
+    const policy = { exclusive: true, retry: { attempts: 3, backoffMs: 250 }, deadlineMs: 60_000 }
+    const body = JSON.stringify({ capability: 'build', ...policy })
+    expect((await call(socketPath, 'POST', '/v1/jobs', { body })).status).toBe(201)
+    expect(api.submissions).toEqual([{ capability: 'build', ...policy }])
+    expect((await call(socketPath, 'POST', '/v1/tasks/job1.0/children', { body })).status).toBe(201)
+    expect(api.spawns).toEqual([{ parent: 'job1.0', request: { capability: 'build', ...policy } }])
+  })
+
+  test.each<[string, string, DrainRequest]>([
+    ['bob', 'bob', { deadlineMs: 1_000 }],
+    ['%C5%BEofie%2B1', 'žofie+1', {}],
+    ['12D3KooW', '12D3KooW', { end: true }]
+  ])('a request to drain %s reaches the daemon', async (segment, peer, request) => {
+    const { api, socketPath } = await serve()
+    const body = JSON.stringify(request)
+    expect((await call(socketPath, 'POST', `/v1/peers/${segment}/drain`, { body })).status).toBe(202)
+    expect(api.drains).toEqual([{ peer, request }])
   })
 
   test('a plan submits nothing', async () => {
@@ -162,6 +184,31 @@ describe('problems', () => {
     ['a switch that is none', 'GET', '/v1/jobs/job1?items=maybe', undefined, 400, 'INVALID_INPUT', 'items'],
     ['an id that is none', 'GET', '/v1/jobs/..%2F..%2Fetc', undefined, 400, 'INVALID_INPUT', 'id'],
     ['an id of 301 characters', 'GET', `/v1/jobs/${'a'.repeat(301)}`, undefined, 400, 'INVALID_INPUT', 'id'],
+    ['a peer of two words', 'POST', '/v1/peers/a%20b/drain', undefined, 400, 'INVALID_INPUT', 'id'],
+    ['a peer with a path in it', 'POST', '/v1/peers/..%2Fjobs/drain', undefined, 400, 'INVALID_INPUT', 'id'],
+    ['an unknown peer', 'POST', '/v1/peers/nobody/drain', undefined, 404, 'NOT_FOUND', 'nobody'],
+    ['no time to drain', 'POST', '/v1/peers/bob/drain', '{"deadlineMs":0}', 400, 'INVALID_INPUT', 'deadlineMs'],
+    ['a typing error', 'POST', '/v1/peers/bob/drain', '{"deadline":5}', 400, 'INVALID_INPUT', 'deadline'],
+    ['no attempt', 'POST', '/v1/jobs', '{"capability":"a","retry":{"attempts":0}}', 400, 'INVALID_INPUT', 'attempts'],
+    [
+      '101 attempts',
+      'POST',
+      '/v1/jobs',
+      '{"capability":"a","retry":{"attempts":101}}',
+      400,
+      'INVALID_INPUT',
+      'attempts'
+    ],
+    ['a retry that is none', 'POST', '/v1/jobs', '{"capability":"a","retry":3}', 400, 'INVALID_INPUT', 'retry'],
+    [
+      'a deadline that is past',
+      'POST',
+      '/v1/jobs',
+      '{"capability":"a","deadlineMs":0}',
+      400,
+      'INVALID_INPUT',
+      'deadline'
+    ],
     ['an unknown job', 'GET', '/v1/jobs/nope', undefined, 404, 'NOT_FOUND', 'no job nope'],
     ['an unknown task of logs', 'GET', '/v1/tasks/nope/logs', undefined, 404, 'NOT_FOUND', 'no task nope'],
     ['an unknown route', 'GET', '/v2/jobs', undefined, 404, 'NOT_FOUND', '/v2/jobs'],

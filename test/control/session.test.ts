@@ -91,6 +91,30 @@ test('spawns are answered by their number, children and aborts are handed on', a
   ])
 })
 
+test('a task is started with its fencing token, and spawns with what is wanted when the child fails', async () => {
+  const { worker, session } = await connected()
+  session.start('a1', 'build')
+  await vi.waitFor(() => expect(worker.of('start')).toMatchObject([{ task: { attempt: 1, fencingToken: '1' } }]))
+  expect(worker.of('start')[0]).not.toHaveProperty('task.timeoutMs')
+  const policy = { exclusive: true, retry: { attempts: 3, backoffMs: 0 }, deadlineMs: 5_000 }
+  worker.send({ kind: 'spawn', ref: 1, attemptId: 'a1', capability: 'stat', ...policy, watch: false })
+  await vi.waitFor(() => expect(worker.of('reply')).toMatchObject([{ ref: 1, value: { taskId: 'job1.0.0' } }]))
+  expect(session.called('spawn')).toEqual([['spawn', 'a1', { capability: 'stat', ...policy, watch: false }]])
+})
+
+test('a spawn with a policy out of range is refused by its reply alone', async () => {
+  const { worker, session } = await connected()
+  const spawn = { kind: 'spawn', attemptId: 'a1', capability: 'stat', watch: false }
+  worker.send({ ...spawn, ref: 1, retry: { attempts: 101 } })
+  worker.send({ ...spawn, ref: 2, deadlineMs: 0 })
+  await vi.waitFor(() => expect(worker.of('reply')).toHaveLength(2))
+  expect(worker.of('reply')).toMatchObject([
+    { ref: 1, problem: { code: 'INVALID_INPUT' } },
+    { ref: 2, problem: { code: 'INVALID_INPUT' } }
+  ])
+  expect(session.called('spawn')).toEqual([])
+})
+
 test('a request that the daemon refuses is answered with the problem, and the session goes on', async () => {
   const { worker, session } = await connected()
   session.spawned = () => Promise.reject(new StarlingError('TASK_ENDED', 'over', { hint: 'await it' }))
@@ -176,7 +200,7 @@ test('a quiet worker that answers pings is kept', async () => {
   const { worker, session } = await connected({ timing: { sessionPingMs: 10, sessionSilenceMs: 60 } })
   const pings = vi.fn()
   worker.socket.on('ping', pings)
-  await vi.waitFor(() => expect(pings.mock.calls.length).toBeGreaterThan(20))
+  await vi.waitFor(() => expect(pings.mock.calls.length).toBeGreaterThan(20), { timeout: 10_000 })
   expect(session.closed).toBe(false)
 })
 

@@ -111,6 +111,18 @@ describe('the status of a daemon', () => {
     expect(api().status().warnings).toEqual(['this host is slow: its own timers fire late'])
   })
 
+  test('warns of a daemon that takes no work, and says how it does again', async () => {
+    const daemon = api()
+    const { peerId } = daemon.peers()[0] ?? { peerId: '' }
+    const warned = (state: string) => [
+      `this daemon is ${state}: it takes no new work until: starling drain alice --end`
+    ]
+    daemon.drain(peerId, {})
+    expect(daemon.status().warnings).toEqual(warned('drained'))
+    daemon.drain(peerId, { end: true })
+    expect(daemon.status().warnings).toEqual([])
+  })
+
   test('warns of a disk that refuses writes, and takes no job then', async () => {
     const failure = new StarlingError('STORAGE_FAILED', 'no space left')
     const daemon = api({}, { failure: () => failure })

@@ -25,6 +25,7 @@ async function connected() {
     { workers, mesh: () => sessionOf(alice), declared: capability => capability === 'lint' },
     {
       start: task => told.push(task),
+      leases: () => undefined,
       abort: (_, reason) => told.push(reason),
       childSettled: (_, child) => told.push(child)
     }
@@ -89,7 +90,7 @@ describe('a connected worker', () => {
     const ends: AttemptEnd[] = []
     const task = { attemptId: 'job1/1:1', taskId: 'job1.0', jobId: 'job1', capability: 'index', input: null }
     workers.start(
-      { ...task, attempt: 1, traceparent: '', timeoutMs: undefined },
+      { ...task, attempt: 1, fencingToken: '1', leaseLeftMs: 6_000, traceparent: '', timeoutMs: undefined },
       { log: line => lines.push(line), ended: end => ends.push(end) },
       () => undefined
     )

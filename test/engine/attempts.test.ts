@@ -51,8 +51,11 @@ const startOf = (input: Uint8Array = bytes({ n: 1 }), capability = 'work'): Star
   job: JOB,
   obligation: ID,
   task: { path: '0', capability, input, traceparent: '00-trace' },
-  attempt: 2
+  attempts: [1, 2]
 })
+
+const killOf = (obligation: string) =>
+  ({ kind: 'kill', job: JOB, obligation, reason: 'cancelled', hard: false }) as const
 
 const settled = (index: number, result: Uint8Array = bytes(index)): ChildSettled => ({
   kind: 'child-settled',
@@ -67,7 +70,7 @@ const settled = (index: number, result: Uint8Array = bytes(index)): ChildSettled
 /** A host on which the task runs. */
 function running(kind?: string) {
   const it = host(kind)
-  it.attempts.start(startOf())
+  it.attempts.start(startOf(), 6_000)
   const [one] = it.started
   const attempt = it.attempts.byAttempt(ATTEMPT)
   if (one === undefined || attempt === undefined) throw new Error('not started')
@@ -99,6 +102,8 @@ describe('an attempt', () => {
       capability: 'work',
       input: { n: 1 },
       attempt: 2,
+      fencingToken: '1.2',
+      leaseLeftMs: 6_000,
       traceparent: '00-trace',
       timeoutMs: 5_000
     })
@@ -119,7 +124,7 @@ describe('an attempt', () => {
 
   test('of a capability that is not served any more goes back', () => {
     const { attempts, ended, started } = host()
-    attempts.start(startOf(undefined, 'lint'))
+    attempts.start(startOf(undefined, 'lint'), 6_000)
     expect({ started, ended, size: attempts.size }).toEqual({
       started: [],
       ended: [[ID, { kind: 'returned' }]],
@@ -129,10 +134,10 @@ describe('an attempt', () => {
 
   test('without input gets null, and one whose input is no JSON fails without being started', () => {
     const { attempts, ended, started } = host()
-    attempts.start(startOf(new Uint8Array(0)))
+    attempts.start(startOf(new Uint8Array(0)), 6_000)
     expect(started[0]?.task.input).toBeNull()
     started[0]?.handlers.ended({ kind: 'killed' })
-    attempts.start(startOf(new TextEncoder().encode('{"a":')))
+    attempts.start(startOf(new TextEncoder().encode('{"a":')), 6_000)
     expect(started).toHaveLength(1)
     expect(ended[1]).toEqual([ID, { kind: 'failed', error: { code: 'INVALID_JSON', message: expect.any(String) } }])
     expect(attempts.size).toBe(0)
@@ -151,18 +156,18 @@ describe('an attempt', () => {
 
   test('that ends late does not take the name of its task from the next one', () => {
     const { attempts, started } = host()
-    attempts.start(startOf())
-    attempts.start({ ...startOf(), obligation: '1:2', attempt: 3 })
+    attempts.start(startOf(), 6_000)
+    attempts.start({ ...startOf(), obligation: '1:2', attempts: [1, 3] }, 6_000)
     started[0]?.handlers.ended({ kind: 'killed' })
     expect(attempts.byTask(TASK)).toMatchObject({ attempt: 3, obligation: '1:2' })
   })
 
   test('is killed by its runtime, and one that never began is said to be killed', () => {
     const { attempts, one, ended } = running()
-    attempts.kill(JOB, ID, 'cancelled')
-    expect(one.kill).toHaveBeenCalledExactlyOnceWith('cancelled')
+    attempts.kill(killOf(ID))
+    expect(one.kill).toHaveBeenCalledExactlyOnceWith('cancelled', false)
     expect(ended).toEqual([])
-    attempts.kill(JOB, '1:2', 'cancelled')
+    attempts.kill(killOf('1:2'))
     expect(ended).toEqual([['1:2', { kind: 'killed' }]])
   })
 })

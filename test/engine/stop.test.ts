@@ -81,7 +81,7 @@ describe('a daemon that stops', () => {
     await pool.until(() => pool.executions.length === 2)
     const stopped = bob.engine.stop({ now: false })
     await pool.advance(200)
-    expect(bob.api.peers()[0]).toMatchObject({ self: true, capabilities: [] })
+    expect(bob.api.peers()[0]).toMatchObject({ self: true, drain: 'draining', capabilities: [{ free: 0 }] })
     expect(alice.sent.filter(({ to, frame }) => to === BOB && frame.kind === 'reserve')).not.toEqual([])
     expect(await pool.when(alice.api.waitForJob(jobs[2]?.id ?? '', {}))).toMatchObject({ result: 'carol' })
     await pool.when(stopped)

@@ -38,6 +38,7 @@ export function peerDocument(changes: Partial<Peer> = {}): Peer {
     load: { running: 3, queued: 2 },
     rttMs: 1.26,
     addresses: ['/ip4/10.0.0.2/tcp/4001'],
+    drain: 'no',
     asOf: '2026-11-22T10:00:00.000Z',
     ...changes
   }

@@ -213,6 +213,7 @@ export class PoolHost {
       random: randomOf(pool.random),
       logger: this.logger,
       served: capability => (this.#offers(capability) ? { runtime, timeoutMs: undefined } : undefined),
+      watchdog: { leases() {} },
       fatal: reason => this.failures.push(reason)
     })
     const api = new LocalApi({
@@ -250,6 +251,7 @@ export function clockOf(time: VirtualTime, life: { readonly alive: boolean }): C
   return {
     now: () => time.now,
     wall: () => WALL_AT_ZERO_MS + time.now,
+    uptime: () => time.now,
     after(delayMs, fire) {
       let cancelled = false
       time.later(delayMs, () => {

@@ -1,6 +1,17 @@
 import type { DaemonApi, WorkerConnection, WorkerSession } from '../../src/ports/daemon-api.ts'
 import type { AttemptEnd, ChildOutcome } from '../../src/ports/runtime.ts'
-import type { Event, Job, JobSummary, Placement, Ready, SpawnRequest, Status } from '../../src/wire/api/schemas.ts'
+import type {
+  DrainRequest,
+  Event,
+  Job,
+  JobSummary,
+  Peer,
+  Placement,
+  Ready,
+  SpawnRequest,
+  Status,
+  SubmitRequest
+} from '../../src/wire/api/schemas.ts'
 import { StarlingError } from '../../src/wire/errors.ts'
 
 const PEER = '12D3KooWAlice'
@@ -34,6 +45,20 @@ export const STATUS: Status = {
 }
 
 export const PLACEMENT: Placement = { chosen: PEER, reason: 'free slot', candidates: [], waitedMs: null }
+
+export const PEER_DOCUMENT: Peer = {
+  peerId: PEER,
+  name: 'alice',
+  self: true,
+  state: 'alive',
+  role: 'admin',
+  capabilities: [],
+  load: { running: 0, queued: 0 },
+  rttMs: null,
+  addresses: [],
+  drain: 'no',
+  asOf: TIME
+}
 
 export function jobSummary(id: string, verdict: JobSummary['verdict'] = 'completed'): JobSummary {
   return {
@@ -105,7 +130,7 @@ export class FakeSession implements WorkerSession {
   }
 
   /** Starts an attempt at the worker. */
-  start(attemptId: string, capability: string, input: unknown = null): void {
+  start(attemptId: string, capability: string, input: unknown = null, leaseLeftMs = 60_000): void {
     this.worker.start({
       attemptId,
       taskId: 'job1.0',
@@ -113,6 +138,8 @@ export class FakeSession implements WorkerSession {
       capability,
       input,
       attempt: 1,
+      leaseLeftMs,
+      fencingToken: '1',
       traceparent: '',
       timeoutMs: undefined
     })
@@ -136,6 +163,9 @@ export class FakeSession implements WorkerSession {
 export class FakeDaemonApi implements DaemonApi {
   readonly sessions: FakeSession[] = []
   readonly stops: { now: boolean }[] = []
+  readonly submissions: SubmitRequest[] = []
+  readonly spawns: { readonly parent: string; readonly request: SpawnRequest }[] = []
+  readonly drains: { readonly peer: string; readonly request: DrainRequest }[] = []
 
   ready(): Ready {
     return READY
@@ -162,7 +192,8 @@ export class FakeDaemonApi implements DaemonApi {
     return { ...jobSummary(id), ...(items ? { items: [] } : {}) }
   }
 
-  async submit(): Promise<{ id: string; existing: boolean }> {
+  async submit(request: SubmitRequest): Promise<{ id: string; existing: boolean }> {
+    this.submissions.push(request)
     return { id: 'job1', existing: false }
   }
 
@@ -186,7 +217,14 @@ export class FakeDaemonApi implements DaemonApi {
     return jobSummary(id, 'running')
   }
 
-  async spawn(_taskId: string, _request: SpawnRequest): Promise<{ taskId: string }> {
+  drain(peer: string, request: DrainRequest): Peer {
+    if (peer === 'nobody') throw new StarlingError('NOT_FOUND', 'there is no peer "nobody"')
+    this.drains.push({ peer, request })
+    return { ...PEER_DOCUMENT, drain: request.end ? 'no' : 'draining' }
+  }
+
+  async spawn(parent: string, request: SpawnRequest): Promise<{ taskId: string }> {
+    this.spawns.push({ parent, request })
     return { taskId: 'job1.0.0' }
   }
 

@@ -92,13 +92,24 @@ const arbitraries: Arbitraries = {
   settled: fc.record({
     kind: fc.constant('settled'),
     obligation: text,
-    outcome: fc.constantFrom('completed', 'failed', 'cancelled', 'returned', 'lost'),
+    outcome: fc.constantFrom('completed', 'failed', 'cancelled', 'lost'),
     result: anyBytes,
     error,
     records: fc.array(anyBytes, { maxLength: 5 }),
     lastEndedAt: fc.nat()
   }),
-  'fence-opened': fc.record({ kind: fc.constant('fence-opened'), fence: fc.nat(), peer: text }),
+  reissued: fc.record({
+    kind: fc.constant('reissued'),
+    obligation: text,
+    why: fc.constantFrom('returned', 'lost', 'left', 'failed')
+  }),
+  late: fc.record({ kind: fc.constant('late'), record: anyBytes }),
+  'fence-opened': fc.record({
+    kind: fc.constant('fence-opened'),
+    fence: fc.nat(),
+    peer: text,
+    cause: fc.constantFrom('left', 'lost', 'final')
+  }),
   'fence-answered': fc.record({ kind: fc.constant('fence-answered'), fence: fc.nat(), peer: text }),
   'cancel-requested': fc.record({ kind: fc.constant('cancel-requested') }),
   announced: fc.record({ kind: fc.constant('announced') })

@@ -8,7 +8,12 @@ import { openStore } from '../../src/store/index.ts'
 import { granted, jobId } from './journal-samples.ts'
 
 const IN_FLIGHT = 8
-const clock = { now: () => performance.now(), wall: () => Date.now(), after: () => ({ cancel() {} }) }
+const clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+  uptime: () => undefined,
+  after: () => ({ cancel() {} })
+}
 const store = openStore({ path: String(process.argv[2]), logger: silentLogger, clock })
 
 let number = [...store.journal.replay()].length

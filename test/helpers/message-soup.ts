@@ -80,6 +80,8 @@ export class MessageSoup {
   /** Bodies started, by path. */
   readonly started = new Map<string, number>()
   readonly spawned = new Set<string>()
+  /** Spawns that came after the end of their body, since a pause had held them up. */
+  refusedSpawns = 0
   /** First copies of frames on their way, by kind and obligation. */
   readonly inFlight = new Map<string, number>()
   readonly frameCounts = new Map<string, number>()
@@ -215,7 +217,7 @@ export class MessageSoup {
 
   #adopt(history: readonly LedgerRecord[]): void {
     const root = this.host(0)
-    this.#step(root, at => root.roots.adopt(this.submitted, history).start(at))
+    this.#step(root, at => root.roots.adopt(this.submitted, history).start(0, at))
   }
 
   #link(a: SoupHost, b: SoupHost): void {
@@ -225,10 +227,15 @@ export class MessageSoup {
     ] as const) {
       if (!x.alive || !y.alive || this.#cut.has(linkOf(x, y))) continue
       this.#step(x, at => {
-        x.side.participant(SOUP_JOB)?.resend(y.peer, at)
+        x.side.participant(SOUP_JOB)?.resend(y.peer, peer => this.#linked(x, peer), at)
         x.roots.ledger(SOUP_JOB)?.resend(y.peer, at)
       })
     }
+  }
+
+  #linked(host: SoupHost, peer: PeerId): boolean {
+    const other = this.hosts.find(candidate => candidate.peer === peer)
+    return other?.alive === true && !this.#cut.has(linkOf(host, other))
   }
 
   #tick(host: SoupHost, side: HostSide): void {
@@ -244,7 +251,7 @@ export class MessageSoup {
     this.#step(host, at => {
       const participant = host.side.participant(SOUP_JOB)
       participant?.tick(at)
-      if (resend) participant?.resend(undefined, at)
+      if (resend) participant?.resend(undefined, peer => this.#linked(host, peer), at)
       const ledger = host.roots.ledger(SOUP_JOB)
       ledger?.tick(at)
       if (resend) ledger?.resend(undefined, at)
@@ -387,6 +394,7 @@ export class MessageSoup {
           const child = { capability: 'work', input: text.encode('null'), traceparent: '' }
           const spawned = live() && host.side.participant(SOUP_JOB)?.live(at)?.spawn(id, child, at)
           if (spawned && 'task' in spawned) this.spawned.add(spawned.task.path)
+          else this.refusedSpawns += 1
         })
       })
     }

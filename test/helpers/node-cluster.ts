@@ -127,7 +127,7 @@ export class NodeCluster {
     const bytes = text.encode(JSON.stringify(input))
     const submitted = { kind: 'submitted', job, capability, input: bytes, on, traceparent: '', submittedAt: 0 } as const
     this.host(index).submitted.push(submitted)
-    this.input(index, node => node.adopt(submitted, [], this.now))
+    this.input(index, node => node.adopt(submitted, [], this.now, this.now))
   }
 
   cancel(index: number, job: JobId): void {
@@ -159,7 +159,7 @@ export class NodeCluster {
     for (const submitted of host.submitted) {
       if (finished.has(submitted.job)) continue
       const history = host.journal.filter(({ job }) => job === submitted.job).map(({ record }) => record)
-      host.node.adopt(submitted, history, this.now)
+      host.node.adopt(submitted, history, this.now, this.now)
     }
     this.#boot(host)
     for (const other of this.hosts) {
@@ -232,7 +232,7 @@ export class NodeCluster {
   }
 
   #settle(host: ClusterHost): void {
-    const { records, effects } = host.node.drain(this.now)
+    const { records, effects } = host.node.takeOutput(this.now)
     host.journal.push(...records)
     for (const effect of effects) this.#effect(host, effect)
     for (const participant of host.node.host.participants()) {
@@ -297,7 +297,8 @@ export class NodeCluster {
   }
 
   #start(host: ClusterHost, effect: NodeEffect & { kind: 'start' }): void {
-    const { job, obligation, task, attempt } = effect
+    const { job, obligation, task, attempts } = effect
+    const attempt = attempts.at(-1) ?? 1
     const node = host.node
     const key = `${host.peer} ${job} ${obligation}`
     if (this.announcements.some(a => a.job === job)) this.violations.push(`${task.path} started after the announcement`)

@@ -5,6 +5,7 @@ import type { Clock, Random } from '../../src/ports/clock.ts'
 export const realClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
+  uptime: () => undefined,
   after(delayMs, fire) {
     const timer = setTimeout(fire, delayMs)
     timer.unref()

@@ -123,7 +123,7 @@ export const SUBMITTED = {
 /** Alice's ledger of a new job, started at time 0; `history` as after a restart. */
 export function alicesLedger(history: readonly LedgerRecord[] = [], probe = new Probe(0)): Ledger {
   const ledger = new Ledger({ self: ALICE, encodeRecord }, SUBMITTED, history)
-  ledger.start(probe)
+  ledger.start(0, probe)
   return ledger
 }
 

@@ -65,7 +65,7 @@ export class Transcript {
   #effect(peer: string, effect: NodeEffect): void {
     const who = this.#name(peer)
     if (effect.kind === 'start')
-      this.#line(who, `starts ${effect.task.path} as ${effect.obligation}, attempt ${effect.attempt}`)
+      this.#line(who, `starts ${effect.task.path} as ${effect.obligation}, attempt ${effect.attempts.join('.')}`)
     if (effect.kind === 'kill') this.#line(who, `kills ${effect.obligation}: ${effect.reason}`)
     if (effect.kind === 'child-settled')
       this.#line(who, `tells ${effect.parent} that ${effect.path} is ${effect.outcome}`)

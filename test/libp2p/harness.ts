@@ -204,6 +204,7 @@ export function advertisementOf(daemon: Daemon, sequence = 1): Advertisement {
     capabilities: [],
     running: 0,
     queued: 0,
-    addresses: daemon.network.addresses()
+    addresses: daemon.network.addresses(),
+    drain: 'no'
   }
 }

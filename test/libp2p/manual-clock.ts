@@ -20,6 +20,10 @@ export class ManualClock implements Clock {
     return 1_700_000_000_000 + this.#now
   }
 
+  uptime(): number {
+    return this.#now
+  }
+
   after(delayMs: number, fire: () => void): Timer {
     this.#order += 1
     const pending = { at: this.#now + delayMs, order: this.#order, fire }

@@ -191,7 +191,8 @@ describe('the process', () => {
         STARLING_TASK: taskId,
         STARLING_SOCKET: '/run/starling.sock',
         STARLING_ATTEMPT: '1',
-        STARLING_JAIL: expect.stringMatching(/^[0-9a-f]{16}:test-.*:j1$/),
+        STARLING_FENCING_TOKEN: '1',
+        STARLING_JAIL: expect.stringMatching(/^[0-9a-f]{16}:test-.*:abcdefghijklmnopqrstuvwxyzj1$/),
         TRACEPARENT: traceparent
       })
     }
@@ -316,7 +317,7 @@ describe.each([
     await vi.waitFor(() => expect(lines).toEqual(['up']), { timeout: 5_000 })
     await vi.waitFor(() => expect(processesWith(`sleep\0${seconds}`).length).toBe(2), { timeout: 5_000 })
     const killedAt = performance.now()
-    attempt.kill('cancelled')
+    attempt.kill('cancelled', false)
     expect(await end).toEqual({ kind: 'killed' })
     expect(processesWith(seconds)).toEqual([])
     expect(performance.now() - killedAt).toBeGreaterThanOrEqual(KILL_GRACE_MS - 50)
@@ -334,7 +335,7 @@ describe.each([
     const script = `trap 'sleep 0.2; echo clean > ${file}; exit' TERM; echo up >&2; while :; do sleep 0.05; done`
     const { attempt, lines, end } = start(['sh', '-c', script], { kind })
     await vi.waitFor(() => expect(lines).toEqual(['up']), { timeout: 5_000 })
-    attempt.kill('cancelled')
+    attempt.kill('cancelled', false)
     await end
     expect(readFileSync(file, 'utf8')).toBe('clean\n')
   })
@@ -345,7 +346,7 @@ describe.each([
     const { attempt, lines, end } = start(['sh', '-c', script], { kind })
     await vi.waitFor(() => expect(lines).toEqual(['up']), { timeout: 5_000 })
     await vi.waitFor(() => expect(processesWith(seconds).length).toBeGreaterThan(20), { timeout: 5_000 })
-    attempt.kill('cancelled')
+    attempt.kill('cancelled', false)
     expect(await end).toEqual({ kind: 'killed' })
     expect(processesWith(seconds)).toEqual([])
   })

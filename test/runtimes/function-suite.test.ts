@@ -24,6 +24,7 @@ function scriptedWorker(behaviour: Behaviour, workers: () => FunctionWorkers): W
   }
   const worker: WorkerConnection = {
     start: act,
+    leases() {},
     abort(attemptId) {
       if (behaviour === 'stubborn') return
       workers().ended(worker, attemptId, { kind: 'failed', error: { code: 'TASK_CANCELLED', message: 'aborted' } })

@@ -16,12 +16,14 @@ function worker() {
   const started: TaskStart[] = []
   const aborted: string[] = []
   const children: string[] = []
+  const leases: unknown[] = []
   const connection: WorkerConnection = {
+    leases: told => void leases.push(...told),
     start: task => void started.push(task),
     abort: attemptId => void aborted.push(attemptId),
     childSettled: (attemptId, child) => void children.push(`${attemptId} ${child.taskId}`)
   }
-  return { connection, started, aborted, children }
+  return { connection, started, aborted, children, leases }
 }
 
 /** Time that passes when told to. */
@@ -31,6 +33,7 @@ function manualClock(): Clock & { pass(ms: number): void } {
   return {
     now: () => now,
     wall: () => now,
+    uptime: () => now,
     after(delayMs, fire) {
       const timer = { at: now + delayMs, fire }
       timers.add(timer)
@@ -219,7 +222,7 @@ describe('a worker that disconnects', () => {
     workers.register(alice.connection, 'test', 2)
     const killed = await start()
     const late = await start({ timeoutMs: 100 })
-    killed.attempt.kill('cancelled')
+    killed.attempt.kill('cancelled', false)
     clock.pass(100)
     workers.disconnect(alice.connection)
     expect(killed.ends).toEqual([{ kind: 'killed' }])
@@ -257,7 +260,7 @@ describe('an aborted attempt', () => {
     const alice = worker()
     workers.register(alice.connection, 'test', 1)
     const { attempt, attemptId, ends } = await start()
-    attempt.kill('cancelled')
+    attempt.kill('cancelled', false)
     expect(alice.aborted).toEqual([attemptId])
     expect(ends).toEqual([])
     workers.ended(alice.connection, attemptId, { kind: 'completed', result: 'too late' })
@@ -268,7 +271,7 @@ describe('an aborted attempt', () => {
     const alice = worker()
     workers.register(alice.connection, 'test', 1)
     const { attempt, attemptId, ends, lines } = await start()
-    attempt.kill('cancelled')
+    attempt.kill('cancelled', false)
     clock.pass(ABORT_GRACE_MS - 1)
     expect(ends).toEqual([])
     clock.pass(1)
@@ -284,7 +287,7 @@ describe('an aborted attempt', () => {
     const alice = worker()
     workers.register(alice.connection, 'test', 1)
     const { handlers, ends } = recorder()
-    runtime.start(taskStart({ attemptId: 'early' }), handlers).kill('cancelled')
+    runtime.start(taskStart({ attemptId: 'early' }), handlers).kill('cancelled', false)
     expect(ends).toEqual([])
     await Promise.resolve()
     expect(ends).toEqual([{ kind: 'killed' }])
@@ -296,7 +299,7 @@ describe('an aborted attempt', () => {
     workers.register(alice.connection, 'test', 1)
     const { attempt, attemptId, ends } = await start({ timeoutMs: 50 })
     clock.pass(50)
-    attempt.kill('cancelled')
+    attempt.kill('cancelled', false)
     expect(alice.aborted).toEqual([attemptId])
     clock.pass(ABORT_GRACE_MS)
     expect(ends).toMatchObject([{ kind: 'failed', error: { code: 'TASK_TIMEOUT' } }])
@@ -383,3 +386,28 @@ function cycle(): unknown {
   list.push(list)
   return list
 }
+
+test('workers are told what is left of the leases of their own jobs, about once a second', () => {
+  const [one, two] = [worker(), worker()]
+  workers.register(one.connection, 'build', 1)
+  runtime.start(taskStart({ attemptId: 'a1', jobId: 'job1', capability: 'build' }), recorder().handlers)
+  workers.register(two.connection, 'build', 5)
+  runtime.start(taskStart({ attemptId: 'a2', jobId: 'job2', capability: 'build' }), recorder().handlers)
+  const left = new Map([
+    ['job1', 6_000],
+    ['job2', 5_000],
+    ['job3', 1_000]
+  ])
+  for (let tick = 0; tick < 8; tick += 1) {
+    workers.leases(left)
+    clock.pass(250)
+  }
+  expect(one.leases).toEqual([
+    { jobId: 'job1', leftMs: 6_000 },
+    { jobId: 'job1', leftMs: 6_000 }
+  ])
+  expect(two.leases).toEqual([
+    { jobId: 'job2', leftMs: 5_000 },
+    { jobId: 'job2', leftMs: 5_000 }
+  ])
+})

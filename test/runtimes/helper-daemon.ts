@@ -30,6 +30,8 @@ for (let index = 0; index < Number(count); index += 1) {
     capability: 'test',
     input: null,
     attempt: 1,
+    fencingToken: '1',
+    leaseLeftMs: 6_000,
     traceparent: '',
     timeoutMs: undefined
   }

@@ -29,6 +29,8 @@ export function taskStart(overrides: Partial<TaskStart> = {}): TaskStart {
     capability: 'test',
     input: null,
     attempt: 1,
+    fencingToken: '1',
+    leaseLeftMs: 60_000,
     traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
     timeoutMs: undefined,
     ...overrides
@@ -59,14 +61,16 @@ export function recorder(): {
   }
 }
 
-/** Living processes (no zombies) whose command line holds `text`. */
-export function processesWith(text: string): number[] {
+/** Living processes (no zombies) whose command line holds `text`; only children of `parent` when it is given. */
+export function processesWith(text: string, parent?: number): number[] {
   const found: number[] = []
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) continue
     try {
       const stat = readFileSync(`/proc/${name}/stat`, 'latin1')
-      const state = stat.slice(stat.lastIndexOf(')') + 2)[0]
+      // proc_pid_stat(5): state and parent follow the name.
+      const [state, ppid] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      if (parent !== undefined && Number(ppid) !== parent) continue
       if (state !== 'Z' && readFileSync(`/proc/${name}/cmdline`, 'latin1').includes(text)) found.push(Number(name))
     } catch {
       // It has ended meanwhile.

@@ -4,6 +4,7 @@ import type { Clock } from '../../src/ports/index.ts'
 export const systemClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
+  uptime: () => undefined,
   after(delayMs, fire) {
     const timer = setTimeout(fire, delayMs)
     timer.unref()

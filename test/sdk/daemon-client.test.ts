@@ -59,6 +59,8 @@ test('every call reaches the daemon and gives its answer', async () => {
   expect(await client.spawn('job1.0', { capability: 'stat', input: [1] })).toMatchObject({ taskId: 'job1.0.0' })
   expect(spawn).toHaveBeenCalledExactlyOnceWith('job1.0', { capability: 'stat', input: [1] })
   expect(await client.waitForChild('job1.0', 'job1.0.0')).toMatchObject({ outcome: 'completed', result: { n: 1 } })
+  expect(await client.drain('bob', { deadlineMs: 5 })).toMatchObject({ drain: 'draining' })
+  expect(api.drains).toEqual([{ peer: 'bob', request: { deadlineMs: 5 } }])
   expect(await client.createToken()).toMatchObject({ token: 'starling1-abc' })
   expect(await client.join('good')).toMatchObject({ swarm: STATUS.swarm })
   expect(await client.doctor()).toHaveLength(1)

@@ -127,6 +127,37 @@ test('a child is spawned without waiting for it', async () => {
   expect(session.called('blocked')).toEqual([])
 })
 
+test('a child is spawned with what is wanted when it fails, is lost or takes too long', async () => {
+  const options = { exclusive: true, retry: { attempts: 2, backoffMs: 100 }, deadlineMs: 1_000 }
+  const { session } = await working(async ({ spawn }) => void (await spawn('stat', 1, options)))
+  session.start('a1', 'build')
+  await oneEnd(session)
+  expect(session.called('spawn')).toEqual([['spawn', 'a1', { capability: 'stat', input: 1, ...options, watch: true }]])
+})
+
+test('a spawn with options out of range rejects', async () => {
+  const { session } = await working(async ({ spawn }) => void (await spawn('stat', 1, { deadlineMs: -1 })))
+  session.start('a1', 'build')
+  expect(await oneEnd(session)).toMatchObject({ kind: 'failed', error: { code: 'INVALID_INPUT' } })
+})
+
+test('a handler gets the fencing token of its attempt', async () => {
+  const { session } = await working(({ fencingToken }) => fencingToken)
+  session.worker.start({
+    attemptId: 'a1',
+    taskId: 'job1.0.3',
+    jobId: 'job1',
+    capability: 'build',
+    input: null,
+    attempt: 1,
+    fencingToken: '2.1',
+    leaseLeftMs: 6_000,
+    traceparent: '',
+    timeoutMs: undefined
+  })
+  expect(await oneEnd(session)).toEqual({ kind: 'completed', result: '2.1' })
+})
+
 test('while a handler waits for children its slot is free, and only then', async () => {
   const { session } = await working(async ({ spawn }) => {
     const children = await Promise.all([spawn('stat'), spawn('stat')])
@@ -367,6 +398,27 @@ test('a submission gives a job that completes once', async () => {
   expect(first).toMatchObject({ id: 'job1', verdict: 'completed', result: { done: true } })
   expect(second).toBe(first)
   expect(wait).toHaveBeenCalledOnce()
+})
+
+test('a submission says what is wanted when its task fails, is lost or takes too long', async () => {
+  const fixture = await serve()
+  const mesh = await meshOn(fixture)
+  const options = { exclusive: true, retry: { attempts: 5 }, deadlineMs: 60_000 }
+  await mesh.submit('index', 1, options)
+  expect(fixture.api.submissions).toEqual([{ capability: 'index', input: 1, ...options }])
+  await expect(mesh.submit('index', 1, { retry: { attempts: 0 } })).rejects.toMatchObject({ code: 'INVALID_INPUT' })
+})
+
+test('a peer is asked to drain, and to work again', async () => {
+  const fixture = await serve()
+  const mesh = await meshOn(fixture)
+  expect(await mesh.drain('bob', { deadlineMs: 1_000 })).toMatchObject({ name: 'alice', drain: 'draining' })
+  expect(await mesh.drain('bob', { end: true })).toMatchObject({ drain: 'no' })
+  expect(fixture.api.drains).toEqual([
+    { peer: 'bob', request: { deadlineMs: 1_000 } },
+    { peer: 'bob', request: { end: true } }
+  ])
+  await expect(mesh.drain('nobody')).rejects.toMatchObject({ code: 'NOT_FOUND' })
 })
 
 test('completion outlasts a restart of the daemon', async () => {

@@ -52,6 +52,7 @@ export function clockAt(wall: number): Clock & { wallMs: number } {
     wall() {
       return this.wallMs
     },
+    uptime: () => undefined,
     after: () => ({ cancel() {} })
   }
 }

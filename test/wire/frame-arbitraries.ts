@@ -1,7 +1,15 @@
 import fc from 'fast-check'
-import type { Frame, FrameKind, TaskRecord } from '../../src/core/frames.ts'
-import { OUTCOMES } from '../../src/core/frames.ts'
-import { CAPABILITIES_MAX, DEPTH_MAX, ERROR_MESSAGE_CHARS_MAX, SLOTS_MAX } from '../../src/core/limits.ts'
+import type { Frame, FrameKind, RelayedFrame, TaskRecord } from '../../src/core/frames.ts'
+import { DRAIN_STATES, FENCE_CAUSES, OUTCOMES } from '../../src/core/frames.ts'
+import {
+  ATTEMPTS_MAX,
+  BACKOFF_MS_MAX,
+  CAPABILITIES_MAX,
+  DEADLINE_MS_MAX,
+  DEPTH_MAX,
+  ERROR_MESSAGE_CHARS_MAX,
+  SLOTS_MAX
+} from '../../src/core/limits.ts'
 
 const letters = (alphabet: string, minLength: number, maxLength: number) =>
   fc.string({ unit: fc.constantFrom(...alphabet), minLength, maxLength })
@@ -26,7 +34,8 @@ const count = fc.integer({ min: 1, max: SLOTS_MAX })
 const error = fc.record({ code: letters('ABC_', 0, 64), message: fc.string({ maxLength: ERROR_MESSAGE_CHARS_MAX }) })
 const outcome = fc.constantFrom(...OUTCOMES)
 const records = fc.array(bytes(60), { maxLength: 8 })
-const pendingFences = fc.array(fc.record({ fence: counter, peer }), { maxLength: 4 })
+const cause = fc.constantFrom(...FENCE_CAUSES)
+const pendingFences = fc.array(fc.record({ fence: counter, peer, cause }), { maxLength: 4 })
 const jobs = fc.array(job, { maxLength: 4 })
 
 export const advertisement = fc.record({
@@ -45,17 +54,32 @@ export const advertisement = fc.record({
   ),
   running: small,
   queued: small,
-  addresses
+  addresses,
+  drain: fc.constantFrom(...DRAIN_STATES)
 })
 
-const task = fc.record({ path, capability, input: bytes(300), traceparent: letters('0123456789abcdef-', 0, 64) })
+const policy = fc.record({
+  exclusive: fc.boolean(),
+  attemptsMax: fc.integer({ min: 1, max: ATTEMPTS_MAX }),
+  backoffMs: fc.integer({ min: 0, max: BACKOFF_MS_MAX }),
+  deadlineMs: fc.integer({ min: 0, max: DEADLINE_MS_MAX })
+})
 
-const bodies: { readonly [K in FrameKind]: fc.Arbitrary<Omit<Frame & { kind: K }, 'kind'>> } = {
+const task = fc.record({
+  path,
+  capability,
+  input: bytes(300),
+  traceparent: letters('0123456789abcdef-', 0, 64),
+  policy: fc.option(policy, { nil: undefined })
+})
+
+const bodies: { readonly [K in Exclude<FrameKind, 'relay'>]: fc.Arbitrary<Omit<Frame & { kind: K }, 'kind'>> } = {
   hello: fc.record({ boot, advertisement }),
   heartbeat: fc.record({ sequence: counter }),
   heartbeatAck: fc.record({ sequence: counter }),
   peers: fc.record({ peers: fc.array(fc.record({ peer, addresses }), { maxLength: 5 }) }),
   goodbye: fc.record({}),
+  drain: fc.record({ deadlineMs: fc.integer({ min: 0, max: DEADLINE_MS_MAX }), end: fc.boolean() }),
   engage: fc.record({ job, boot, lost: counter, sentAt: millis }),
   grant: fc.record({
     job,
@@ -91,8 +115,10 @@ const bodies: { readonly [K in FrameKind]: fc.Arbitrary<Omit<Frame & { kind: K }
   }),
   leave: fc.record({ job, engagement: counter, boot }),
   done: fc.record({ job }),
-  fence: fc.record({ job, fence: counter, peer, yourEngagement: counter }),
+  fence: fc.record({ job, fence: counter, peer, cause, yourEngagement: counter }),
   fenced: fc.record({ job, fence: counter, engagement: counter }),
+  exclusive: fc.record({ job, obligation }),
+  permit: fc.record({ job, obligation }),
   reserve: fc.record({ request: counter, job, root: peer, capability, count }),
   reserved: fc.record({ request: counter, job, engagement, slots: count }),
   busy: fc.record({ request: counter, job }),
@@ -123,9 +149,27 @@ const bodies: { readonly [K in FrameKind]: fc.Arbitrary<Omit<Frame & { kind: K }
 }
 
 /** Any valid frame of one kind. */
-export function frameOf<K extends FrameKind>(kind: K): fc.Arbitrary<Frame> {
+export function frameOf(kind: FrameKind): fc.Arbitrary<Frame> {
+  if (kind === 'relay') return relay
   return bodies[kind].map(body => ({ kind, ...body }) as Frame)
 }
+
+/** Kinds of frames that a relay may carry. */
+export const RELAYED_KINDS = [
+  'handoff',
+  'settle',
+  'settlePart',
+  'settled',
+  'cancel'
+] as const satisfies readonly RelayedFrame['kind'][]
+
+const relay: fc.Arbitrary<Frame> = fc
+  .record({
+    from: peer,
+    to: peer,
+    frame: fc.constantFrom(...RELAYED_KINDS).chain(kind => frameOf(kind)) as fc.Arbitrary<RelayedFrame>
+  })
+  .map(({ from, to, frame }) => ({ kind: 'relay', job: frame.job, from, to, frame }))
 
 export const record: fc.Arbitrary<TaskRecord> = fc.record({
   path,

@@ -1,11 +1,20 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Frame, FrameKind } from '../../src/core/frames.ts'
+import {
+  type Advertisement,
+  DEFAULT_POLICY,
+  type Frame,
+  type FrameKind,
+  type TaskPolicy
+} from '../../src/core/frames.ts'
 import {
   ADDRESSES_MAX,
+  ATTEMPTS_MAX,
+  BACKOFF_MS_MAX,
   CAPABILITIES_MAX,
   CAPABILITY_NAME_CHARS_MAX,
+  DEADLINE_MS_MAX,
   DEPTH_MAX,
   ERROR_MESSAGE_CHARS_MAX,
   FRAME_BYTES_MAX,
@@ -29,7 +38,7 @@ import {
   FrameError
 } from '../../src/wire/frame-codec.ts'
 import { seeded } from '../helpers/virtual-time.ts'
-import { advertisement, frameOf, record } from './frame-arbitraries.ts'
+import { advertisement, frameOf, RELAYED_KINDS, record } from './frame-arbitraries.ts'
 import { EXAMPLES } from './frame-examples.ts'
 
 const decode = (encoded: Uint8Array) => decodeFrame(encoded[3] ?? 0, encoded.subarray(FRAME_HEADER_BYTES))
@@ -77,6 +86,7 @@ describe('golden bytes', () => {
 
 describe('malformed', () => {
   const { hello, handoff, settle, grant, renew } = EXAMPLES
+  const { policy } = handoff.task
   const wrong: [why: string, frame: unknown][] = [
     ['no peer id', { ...hello, advertisement: { ...hello.advertisement, peer: 'not base58!' } }],
     ['too short a peer id', { ...handoff, root: '12D3' }],
@@ -98,6 +108,12 @@ describe('malformed', () => {
     ['engagement 0 granted, which is the virtual root', { ...grant, engagement: 0 }],
     ['no slots reserved', { ...EXAMPLES.reserved, slots: 0 }],
     ['no slots asked for', { ...EXAMPLES.reserve, count: 0 }],
+    ['a drain for longer than a month', { ...EXAMPLES.drain, deadlineMs: DEADLINE_MS_MAX + 1 }],
+    ['an unknown state of draining', { ...hello, advertisement: { ...hello.advertisement, drain: 'perhaps' } }],
+    ['a fence without a cause', { ...EXAMPLES.fence, cause: '' }],
+    ['a fence of an unknown cause', { ...EXAMPLES.fence, cause: 'mood' }],
+    ['a pending fence without a cause', { ...grant, pendingFences: [{ fence: 4, peer: '12D3KooWBob11', cause: '' }] }],
+    ['no attempts allowed', { ...handoff, task: { ...handoff.task, policy: { ...policy, attemptsMax: 0 } } }],
     ['an empty address', { ...EXAMPLES.peers, peers: [{ peer: '12D3KooWBob11', addresses: [''] }] }]
   ]
 
@@ -105,7 +121,7 @@ describe('malformed', () => {
     expect(() => decode(encodeFrame(frame as Frame))).toThrow(FrameError)
   })
 
-  test.each(FRAME_KINDS.filter(kind => kind !== 'goodbye' && kind !== 'peers' && !kind.startsWith('heartbeat')))(
+  test.each(FRAME_KINDS.filter(kind => !['goodbye', 'peers', 'drain', 'heartbeat', 'heartbeatAck'].includes(kind)))(
     '%s without a body',
     kind => {
       const type = encodeFrame(EXAMPLES[kind])[3] ?? 0
@@ -147,7 +163,76 @@ describe('malformed', () => {
   })
 })
 
-describe('tolerance for later versions', () => {
+describe('a relay', () => {
+  const { relay } = EXAMPLES
+  const bare = (frame: Frame) => encodeFrame(frame).subarray(FRAME_HEADER_BYTES - 1)
+  /** A relay frame around these bytes, whatever they are. */
+  const around = (inner: Uint8Array, job: string = relay.job): Uint8Array => {
+    const fields = [job, relay.from, relay.to].map(text => new TextEncoder().encode(text))
+    const bytes = [...fields, inner].flatMap((value, index) => {
+      const length = value.length < 128 ? [value.length] : [(value.length & 0x7f) | 0x80, value.length >>> 7]
+      return [((index + 1) << 3) | 2, ...length, ...value]
+    })
+    return Uint8Array.from(bytes)
+  }
+  const type = encodeFrame(relay)[3] ?? 0
+
+  test.each(RELAYED_KINDS)('carries a %s of its job', kind => {
+    const frame = EXAMPLES[kind]
+    expect(plain(decodeFrame(type, around(bare(frame))))).toEqual(plain({ ...relay, frame }))
+  })
+
+  test.each(FRAME_KINDS.filter(kind => !(RELAYED_KINDS as readonly string[]).includes(kind)))('carries no %s', kind => {
+    expect(() => decodeFrame(type, around(bare(EXAMPLES[kind])))).toThrow(FrameError)
+  })
+
+  test('carries no frame of another job', () => {
+    expect(() => decodeFrame(type, around(bare(EXAMPLES.settled), 'anotherjob'))).toThrow(FrameError)
+  })
+
+  test('carries no second relay, however deep', () => {
+    const twice = { ...relay, frame: { ...relay, frame: relay } } as unknown as Frame
+    expect(() => decode(encodeFrame(twice))).toThrow(FrameError)
+  })
+
+  test.each<[what: string, inner: Uint8Array]>([
+    ['nothing', new Uint8Array(0)],
+    ['a frame of an unknown type', Uint8Array.of(99, 1, 2, 3)],
+    ['a type without a body', bare(EXAMPLES.handoff).subarray(0, 1)],
+    ['a handoff that is cut short', bare(EXAMPLES.handoff).subarray(0, 40)],
+    ['noise', Uint8Array.of(33, 0xff, 0xff, 0xff)]
+  ])('is refused with %s in it', (_what, inner) => {
+    expect(() => decodeFrame(type, around(inner))).toThrow(FrameError)
+  })
+
+  test('carries the longest input and the longest result', () => {
+    const { handoff, settle } = EXAMPLES
+    const path = new Array(DEPTH_MAX).fill('999999').join('.')
+    const task = { ...handoff.task, path, input: new Uint8Array(INPUT_BYTES_MAX + TEXT_QUOTES_BYTES) }
+    expect(() => decode(encodeFrame({ ...relay, frame: { ...handoff, task } }))).not.toThrow()
+    const records = [new Uint8Array(RECORD_RESULT_BYTES_MAX)]
+    const result = new Uint8Array(RESULT_BYTES_MAX)
+    expect(() => decode(encodeFrame({ ...relay, frame: { ...settle, result, records } }))).not.toThrow()
+  })
+})
+
+describe('tolerance for other versions', () => {
+  test('an advertisement of a daemon that cannot drain says that it does not', () => {
+    const { advertisement: offer } = EXAMPLES.hello
+    const old = { ...offer, drain: '' } as unknown as Advertisement
+    expect(encodeAdvertisement(old).length).toBeLessThan(encodeAdvertisement(offer).length - 'draining'.length)
+    expect(decodeAdvertisement(encodeAdvertisement(old))).toEqual({ ...offer, drain: 'no' })
+    expect(decode(encodeFrame({ ...EXAMPLES.hello, advertisement: old }))).toMatchObject({
+      advertisement: { drain: 'no' }
+    })
+  })
+
+  test('a task of a daemon that knows no policies has none', () => {
+    const { policy: _, ...task } = EXAMPLES.handoff.task
+    const decoded = decode(encodeFrame({ ...EXAMPLES.handoff, task }))
+    expect(decoded?.kind === 'handoff' && decoded.task.policy).toBeUndefined()
+  })
+
   test('a frame of an unknown type is nothing', () => {
     for (const type of [0, 9, 99, 255]) expect(decodeFrame(type, Uint8Array.of(1, 2, 3))).toBeUndefined()
   })
@@ -166,9 +251,10 @@ describe('tolerance for later versions', () => {
 })
 
 describe('limits', () => {
-  const { hello, handoff, settle, renewed, reserve, peers, settlePart } = EXAMPLES
+  const { drain, hello, handoff, settle, renewed, reserve, peers, settlePart } = EXAMPLES
   const of = <T>(count: number, value: T) => new Array<T>(count).fill(value)
   const withTask = (task: Partial<typeof handoff.task>) => ({ ...handoff, task: { ...handoff.task, ...task } })
+  const withPolicy = (policy: Partial<TaskPolicy>) => withTask({ policy: { ...DEFAULT_POLICY, ...policy } })
   const withOffer = (offer: Partial<typeof hello.advertisement>) => ({
     ...hello,
     advertisement: { ...hello.advertisement, ...offer }
@@ -203,6 +289,10 @@ describe('limits', () => {
     ['addresses of a daemon', ADDRESSES_MAX, size => withOffer({ addresses: of(size, '/ip4/10.0.0.1/tcp/1') })],
     ['characters of an address', 256, size => withOffer({ addresses: ['a'.repeat(size)] })],
     ['characters of a name', 255, size => withOffer({ name: 'n'.repeat(size) })],
+    ['attempts that may fail', ATTEMPTS_MAX, size => withPolicy({ attemptsMax: size })],
+    ['milliseconds between attempts', BACKOFF_MS_MAX, size => withPolicy({ backoffMs: size })],
+    ['milliseconds of a deadline', DEADLINE_MS_MAX, size => withPolicy({ deadlineMs: size })],
+    ['milliseconds to drain', DEADLINE_MS_MAX, size => ({ ...drain, deadlineMs: size })],
     ['slots in one request', SLOTS_MAX, size => ({ ...reserve, count: size })],
     ['peers in an exchange', PEERS_MAX, size => ({ ...peers, peers: of(size, peer) })],
     ['jobs in a renewal', RUNNING_JOBS_MAX, size => ({ ...renewed, done: of(size, 'donedone') })],

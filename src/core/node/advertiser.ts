@@ -8,7 +8,7 @@ export const ADVERTISE_INTERVAL_MS = 1_000
 /** An unchanged one this often: signing, checking and forwarding it is most of what an idle pool does. */
 export const ADVERTISE_UNCHANGED_MS = 5_000
 
-type Offer = Pick<Advertisement, 'capabilities' | 'running' | 'queued'>
+export type Offer = Pick<Advertisement, 'capabilities' | 'running' | 'queued' | 'drain'>
 
 interface AdvertiserInit {
   readonly self: PeerId
@@ -57,6 +57,6 @@ export class Advertiser {
   }
 }
 
-function turnOf({ capabilities }: Offer, addresses: readonly string[]): string {
-  return JSON.stringify([addresses, capabilities.map(({ name, slots, free }) => [name, slots, free > 0])])
+function turnOf({ capabilities, drain }: Offer, addresses: readonly string[]): string {
+  return JSON.stringify([addresses, drain, capabilities.map(({ name, slots, free }) => [name, slots, free > 0])])
 }

@@ -1,5 +1,5 @@
 import type { Advertisement, Frame, TaskError, TaskSpec } from '../frames.ts'
-import type { JobId, ObligationId, PeerId } from '../ids.ts'
+import type { JobId, ObligationId, PeerId, TaskPath } from '../ids.ts'
 import type { MemberState } from '../membership/index.ts'
 import type { LedgerRecord, LedgerState } from '../termination/index.ts'
 
@@ -17,9 +17,17 @@ export type NodeEffect =
       readonly job: JobId
       readonly obligation: ObligationId
       readonly task: TaskSpec
-      readonly attempt: number
+      /** Fencing token: attempt numbers from the root task down; the last one is this task's. */
+      readonly attempts: readonly number[]
     }
-  | { readonly kind: 'kill'; readonly job: JobId; readonly obligation: ObligationId; readonly reason: string }
+  /** End a body by force, at once when `hard`: then its lease is over, and no time is left for it to clean up. */
+  | {
+      readonly kind: 'kill'
+      readonly job: JobId
+      readonly obligation: ObligationId
+      readonly reason: string
+      readonly hard: boolean
+    }
   | {
       readonly kind: 'child-settled'
       readonly job: JobId
@@ -29,6 +37,10 @@ export type NodeEffect =
       readonly result: Uint8Array
       readonly error: TaskError | undefined
     }
+  /** An attempt that had been issued again, since its host was taken for lost, has ended after all. */
+  | { readonly kind: 'late'; readonly job: JobId; readonly path: TaskPath; readonly peer: PeerId }
+  /** The root of a job in which this host had work has not been heard for a minute. */
+  | { readonly kind: 'abandoned'; readonly job: JobId; readonly root: PeerId }
   /** The job is over; `state` is final. Comes exactly once per job and life of the daemon. */
   | { readonly kind: 'announce'; readonly job: JobId; readonly state: LedgerState }
   | {

@@ -23,9 +23,12 @@ export interface Considered {
 
 export interface OwnOffer {
   readonly name: string
-  readonly stopping: boolean
+  /** It takes work. */
+  readonly open: boolean
   readonly capabilities: readonly { readonly name: string; readonly slots: number; readonly free: number }[]
 }
+
+const CLOSED = 'it takes no work now: it is draining or stopping'
 
 /** Every known daemon, and whether it can take a task of this capability. */
 export function consider(
@@ -35,13 +38,12 @@ export function consider(
   view: MemberView,
   now: Monotonic
 ): Considered[] {
-  const own = self.capabilities.find(({ name }) => name === capability)
+  const own = self.open ? self.capabilities.find(({ name }) => name === capability) : undefined
   const here = { peer: view.self, name: self.name, ageMs: 0, free: own?.free ?? null }
-  const all: Considered[] = [
-    { ...here, ...judge(view.self, on, own?.free, self.stopping ? 'it is stopping' : undefined) }
-  ]
+  const all: Considered[] = [{ ...here, ...judge(view.self, on, own?.free, self.open ? undefined : CLOSED) }]
   for (const member of view.members()) {
-    const offer = member.advertisement?.capabilities.find(({ name }) => name === capability)
+    const open = member.advertisement?.drain === 'no'
+    const offer = open ? member.advertisement?.capabilities.find(({ name }) => name === capability) : undefined
     const ageMs = member.advertisedAt === undefined ? null : Math.max(0, now - member.advertisedAt)
     const name = member.advertisement?.name ?? ''
     const verdict = judge(member.peer, on, offer?.free, unreachable(member))
@@ -63,6 +65,7 @@ export function capabilitiesOf(own: OwnOffer['capabilities'], view: MemberView):
 function unreachable(member: Member): string | undefined {
   if (member.state !== 'alive') return `it is ${member.state}`
   if (!member.linked) return 'there is no link to it'
+  if (member.advertisement !== undefined && member.advertisement.drain !== 'no') return CLOSED
   return undefined
 }
 

@@ -1,11 +1,11 @@
-import type { EngagementFrame, ObligationFrame, Renew } from '../frames.ts'
+import type { EngagementFrame, ObligationFrame, Relay, Renew } from '../frames.ts'
 import type { JobId, PeerId } from '../ids.ts'
 import type { LedgerStep } from '../termination/index.ts'
 import type { HostSide } from './host-side.ts'
 import type { RootSide } from './root-side.ts'
 
 /** Frames that belong to jobs. */
-export type JobFrame = EngagementFrame | ObligationFrame
+export type JobFrame = Exclude<EngagementFrame | ObligationFrame, Relay>
 
 interface Sides {
   readonly host: HostSide
@@ -42,6 +42,7 @@ function isForRoot(frame: SingleJobFrame): boolean {
     case 'engage':
     case 'leave':
     case 'fenced':
+    case 'exclusive':
       return true
     case 'settle':
     case 'settlePart':
@@ -70,6 +71,8 @@ function toRoot({ roots, oneWayMs }: Sides, from: PeerId, frame: SingleJobFrame,
       return ledger?.leave(from, frame, at)
     case 'fenced':
       return ledger?.fenced(from, frame, at)
+    case 'exclusive':
+      return ledger?.permit(from, frame, at)
     case 'settlePart':
       return ledger?.settlePart(from, frame)
     case 'settle':
@@ -98,6 +101,9 @@ function toHost({ host, oneWayMs }: Sides, from: PeerId, frame: SingleJobFrame, 
       return participant.done(from, at)
     case 'fence':
       if (from === participant.root) participant.liveFor(frame.yourEngagement, at)?.fence(frame, at)
+      return
+    case 'permit':
+      if (from === participant.root) participant.live(at)?.permitted(frame.obligation, at)
       return
     case 'cancel':
       return participant.liveFor(frame.toEngagement, at)?.cancel(from, frame, at)

@@ -67,9 +67,10 @@ export class HostSide {
     return waiting?.grants ?? []
   }
 
-  disengaged(job: JobId): void {
-    this.slots.drop(job)
+  /** Returns the requests that are void by it: they are to be refused, or their owners would wait for ever. */
+  disengaged(job: JobId): SlotRequest[] {
     this.#ungranted.delete(job)
+    return this.slots.drop(job)
   }
 
   /** Requests that got no engagement from their root in time; they are to be refused. */
@@ -93,21 +94,14 @@ export class HostSide {
     }
   }
 
-  /** Kills the bodies that run: their attempts go back to their owners too, once they are reaped. */
-  interrupt(reason: string, at: Step): void {
-    for (const participant of this.#participants.values()) {
-      for (const { id, executing, state } of participant.live(at)?.vertices() ?? []) {
-        if (executing && state === 'running')
-          at.out.push({ kind: 'kill', job: participant.job, obligation: id, reason })
-      }
-    }
+  /** Everything goes back to its owners; bodies that run are killed first. */
+  moveAll(reason: string, at: Step): void {
+    for (const participant of this.#participants.values()) participant.live(at)?.moveAll(reason, at)
   }
 
-  /** No body runs, no hand-off is on its way, and what is left waits for children elsewhere. */
-  get atRest(): boolean {
-    return (
-      this.running === 0 && this.slots.promised() === 0 && this.participants().every(participant => participant.atRest)
-    )
+  /** Nothing of any job is held here, and no hand-off is on its way. */
+  get idle(): boolean {
+    return this.running === 0 && this.slots.promised() === 0 && this.participants().every(({ idle }) => idle)
   }
 
   began(job: JobId, obligation: ObligationId, capability: string): void {
@@ -130,6 +124,16 @@ export class HostSide {
     running.blocked = blocked
     if (blocked) this.slots.leave(running.capability)
     else this.slots.enter(running.capability)
+  }
+
+  /** Milliseconds that are left of each lease. */
+  leases(now: Monotonic): Map<JobId, number> {
+    const leases = new Map<JobId, number>()
+    for (const [job, participant] of this.#participants) {
+      const left = participant.leaseLeft(now)
+      if (left !== undefined) leases.set(job, left)
+    }
+    return leases
   }
 
   /** What is to be renewed with each root. */

@@ -1,7 +1,6 @@
-import type { Advertisement, Frame, Hello, TaskRecord } from '../frames.ts'
+import type { Advertisement, Frame, OfferedCapability, Relay, TaskRecord, TaskSpec } from '../frames.ts'
 import type { Boot, JobId, Monotonic, ObligationId, PeerId } from '../ids.ts'
-import { HEARTBEAT_INTERVAL_MS, type MembershipEffect, MemberView } from '../membership/index.ts'
-import type { SlotGrant, SlotRequest } from '../placement/index.ts'
+import { MemberView } from '../membership/index.ts'
 import {
   type BodyEnd,
   type Ledger,
@@ -13,14 +12,17 @@ import {
   type SubmittedRecord,
   type TerminationEffect
 } from '../termination/index.ts'
-import { Advertiser } from './advertiser.ts'
-import type { NodeEffect, NodeOutput } from './effects.ts'
+import { Admission, NO_DRAIN_DEADLINE_MS } from './admission.ts'
+import type { Offer } from './advertiser.ts'
+import type { NodeOutput } from './effects.ts'
 import { type Considered, capabilitiesOf, consider, type OwnOffer } from './explain.ts'
 import { dispatchJobFrame, type JobFrame } from './frame-dispatch.ts'
 import { HostSide } from './host-side.ts'
+import { Outbox } from './outbox.ts'
 import { OwnerSide } from './owner-side.ts'
-import { acquaintances, introductions } from './peer-exchange.ts'
+import { PeerSide } from './peer-side.ts'
 import { RootSide } from './root-side.ts'
+import { SlotService } from './slot-service.ts'
 
 export interface MeshNodeInit {
   readonly self: PeerId
@@ -34,11 +36,11 @@ export interface MeshNodeInit {
 
 /**
  * The whole protocol of one daemon as one deterministic machine: membership, placement, its parts in all jobs, and the
- * jobs that were submitted to it. It does no IO: call an input method, then take what is to be done with `drain`.
+ * jobs that were submitted to it. It does no IO: call an input method, then take what is to be done with `takeOutput`.
  * The daemon and the simulator run this same code.
  *
- * Frames that a daemon sends to itself go through a queue, never through a nested call, and are handled before `drain`
- * returns.
+ * Frames that a daemon sends to itself go through a queue, never through a nested call, and are handled before
+ * `takeOutput` returns.
  */
 export class MeshNode {
   readonly view: MemberView
@@ -46,13 +48,11 @@ export class MeshNode {
   readonly roots: RootSide
   readonly #init: MeshNodeInit
   readonly #owner: OwnerSide
-  readonly #advertiser: Advertiser
+  readonly #slots: SlotService
+  readonly #peers: PeerSide
   #records: { job: JobId; record: LedgerRecord }[] = []
-  #effects: NodeEffect[] = []
-  readonly #loopback: Frame[] = []
-  #stopping = false
-  #heartbeatSequence = 0
-  #heartbeatAt: Monotonic = Number.NEGATIVE_INFINITY
+  readonly #outbox: Outbox
+  readonly #admission = new Admission()
   #renewAt: Monotonic = Number.NEGATIVE_INFINITY
   #resendAt: Monotonic = Number.NEGATIVE_INFINITY
   /** Wall clock less monotonic clock, as of the last tick: for records only. */
@@ -64,64 +64,74 @@ export class MeshNode {
     this.view = new MemberView(self)
     this.host = new HostSide({ self, boot, encodeRecord })
     this.roots = new RootSide({ self, encodeRecord })
-    this.#advertiser = new Advertiser(init)
+    this.#outbox = new Outbox({
+      view: this.view,
+      rootOf: job => (this.roots.ledger(job) === undefined ? this.host.participant(job)?.root : undefined)
+    })
+    this.#peers = new PeerSide({
+      ...init,
+      view: this.view,
+      outbox: this.#outbox,
+      offer: () => this.#offer(),
+      changed: () => this.#owner.dirty()
+    })
+    this.#slots = new SlotService({
+      host: this.host,
+      admission: this.#admission,
+      outbox: this.#outbox,
+      apply: at => this.#apply(at)
+    })
     this.#owner = new OwnerSide({
       view: this.view,
       host: this.host,
       roots: this.roots,
       random: init.random,
       consider: (capability, on, now) => this.consider(capability, on, now),
+      wanted: () => this.#admission.wanted,
       send: (to, frame) => this.#send(to, frame),
       commit: (job, at) => this.#commit(job, at)
     })
   }
 
   /** Takes what the inputs since the last call have to be followed by. */
-  drain(now: Monotonic): NodeOutput {
+  takeOutput(now: Monotonic): NodeOutput {
     this.#run(now)
-    const output = { records: this.#records, effects: this.#effects }
+    const output = { records: this.#records, effects: this.#outbox.drain() }
     this.#records = []
-    this.#effects = []
     return output
   }
 
   // Inputs from the network
 
   linkUp(peer: PeerId, now: Monotonic): void {
-    this.#membership(out => this.view.linkUp(peer, now, out))
-    this.#send(peer, { kind: 'hello', boot: this.#init.boot, advertisement: this.advertisement() })
-    this.#send(peer, acquaintances(this.view, peer))
+    this.#peers.linkUp(peer, now)
     const at = this.#step(now)
-    for (const participant of this.host.participants()) participant.resend(peer, at)
+    for (const participant of this.host.participants()) participant.resend(peer, this.#linked, at)
     this.#apply(at)
     this.#eachRoot(now, (ledger, step) => ledger.resend(peer, step))
     this.#owner.dirty()
   }
 
   linkDown(peer: PeerId, now: Monotonic): void {
-    this.#membership(out => this.view.linkDown(peer, now, out))
+    this.#peers.change(out => this.view.linkDown(peer, now, out))
     this.#owner.forget(peer)
     this.host.slots.forget(peer)
     this.#owner.dirty()
   }
 
   frame(from: PeerId, frame: Frame, now: Monotonic): void {
-    if (from !== this.#init.self) this.#membership(out => this.view.heard(from, now, out))
+    if (from !== this.#init.self) this.#peers.change(out => this.view.heard(from, now, out))
     this.#frame(from, frame, now)
   }
 
   gossip(author: PeerId, advertisement: Advertisement, now: Monotonic): void {
-    if (author === this.#init.self) return
-    const before = this.view.get(author)?.advertisement?.addresses
-    if (!this.view.advertised(author, advertisement, now)) return
-    this.#owner.dirty()
-    this.#introduce(author, before)
+    this.#peers.gossip(author, advertisement, now)
   }
 
   /** Call every TICK_INTERVAL_MS. `wall`: milliseconds since 1970, for records only. */
   tick(now: Monotonic, wall: number): void {
     this.#wallOffset = wall - now
-    if (now - this.#heartbeatAt >= HEARTBEAT_INTERVAL_MS) this.#beat(now)
+    this.#peers.tick(now)
     const renew = now - this.#renewAt >= RENEW_INTERVAL_MS
     const resend = now - this.#resendAt >= RESEND_INTERVAL_MS
     if (renew) this.#renewAt = now
@@ -129,7 +139,7 @@ export class MeshNode {
     const at = this.#step(now)
     for (const participant of this.host.participants()) {
       participant.tick(at)
-      if (resend) participant.resend(undefined, at)
+      if (resend) participant.resend(undefined, this.#linked, at)
     }
     this.#apply(at)
     this.#eachRoot(now, (ledger, step) => {
@@ -137,30 +147,36 @@ export class MeshNode {
       if (resend) ledger.resend(undefined, step)
     })
     this.host.slots.expire(now)
-    this.#refuse(this.host.overdue(now))
+    this.#slots.refuse(this.host.overdue(now))
     if (renew) this.#renewLeases(now)
-    this.#owner.giveUp(now)
+    this.#owner.tick(now)
     this.host.prune()
-    this.#owner.dirty()
-    const advertisement = this.#advertiser.due(this.#offer(), now)
-    if (advertisement !== undefined) this.#effects.push({ kind: 'publish', advertisement })
+    this.#peers.advertise(now)
+    if (this.#admission.moveDue(now)) this.moveAll('the daemon is draining', now)
+  }
+
+  /** This machine has been asleep, which its monotonic clock does not show: no lease of it is worth anything. */
+  slept(now: Monotonic): void {
+    const at = this.#step(now)
+    for (const participant of this.host.participants()) participant.slept(at)
+    this.#apply(at)
   }
 
   // Inputs from this host
 
   /** Offers `slots` slots of a capability; 0 takes it away: what waits for it here goes back to its owners. */
   offer(capability: string, slots: number, now: Monotonic): void {
-    // A stopping daemon offers nothing, whatever its workers say.
-    this.#refuse(this.host.slots.offer(capability, this.#stopping ? 0 : slots))
-    this.#giveBackStranded(now)
+    // A daemon that is stopping or draining offers nothing, whatever its workers say.
+    this.#slots.refuse(this.host.slots.offer(capability, this.#admission.offer(capability, slots)))
+    this.#slots.giveBackStranded(now)
     this.#owner.dirty()
   }
 
-  /** A job whose `submitted` record is durable. `history`: its later records, at a restart. */
-  adopt(submitted: SubmittedRecord, history: readonly LedgerRecord[], now: Monotonic): void {
+  /** A job whose `submitted` record is durable. `history`: its later records, at a restart. `wall`: for its deadline. */
+  adopt(submitted: SubmittedRecord, history: readonly LedgerRecord[], now: Monotonic, wall: number): void {
     const at = this.#ledgerStep(now)
     const ledger = this.roots.adopt(submitted, history)
-    ledger.start(at)
+    ledger.start(wall, at)
     // What an earlier boot of this daemon held is gone; nobody else will say so.
     ledger.newBoot(this.#init.self, this.#init.boot, at)
     this.#commit(submitted.job, at)
@@ -175,7 +191,7 @@ export class MeshNode {
   spawn(
     job: JobId,
     parent: ObligationId,
-    child: { capability: string; input: Uint8Array; traceparent: string },
+    child: Omit<TaskSpec, 'path'>,
     now: Monotonic
   ): { path: string } | SpawnRefusal {
     const at = this.#step(now)
@@ -200,19 +216,46 @@ export class MeshNode {
 
   /** Takes no new work and gives back what has not begun. Running bodies go on. Idempotent. */
   stop(now: Monotonic): void {
-    if (this.#stopping) return
-    this.#stopping = true
-    for (const { name } of this.host.slots.offered()) this.offer(name, 0, now)
+    this.#admission.stop()
+    this.#close(now)
+  }
+
+  /**
+   * Like `stop`, until `endDrain`: the daemon goes on, and what is still here after `deadlineMs` is moved to other hosts.
+   * `advertisement().drain` tells when nothing is left. Does nothing on a stopping daemon.
+   */
+  drain(deadlineMs: number, now: Monotonic): void {
+    this.#admission.drain(now + deadlineMs)
+    this.#close(now)
+  }
+
+  /** Takes work again. */
+  endDrain(now: Monotonic): void {
+    if (!this.#admission.endDrain()) return
+    for (const [capability, slots] of [...this.#admission.wanted]) this.offer(capability, slots, now)
+  }
+
+  /** Asks `peer` to drain, or to end it. It must be linked; whether it agrees shows in its advertisement. */
+  requestDrain(peer: PeerId, deadlineMs: number, end: boolean): void {
+    this.#send(peer, { kind: 'drain', deadlineMs, end })
+  }
+
+  /** Running bodies are killed and all tasks go back to their owners, who have them done elsewhere. `host.idle` tells when. */
+  moveAll(reason: string, now: Monotonic): void {
     const at = this.#step(now)
-    this.host.giveBackQueued(at)
+    this.host.moveAll(reason, at)
     this.#apply(at)
   }
 
-  /** Kills running bodies; their tasks go back to their owners, who have them done elsewhere. `host.atRest` tells when. */
-  interrupt(now: Monotonic): void {
+  #close(now: Monotonic): void {
+    for (const { name } of this.host.slots.offered()) {
+      this.#slots.refuse(this.host.slots.offer(name, 0))
+      this.#slots.giveBackStranded(now)
+    }
     const at = this.#step(now)
-    this.host.interrupt('the daemon is stopping', at)
+    this.host.giveBackQueued(at)
     this.#apply(at)
+    this.#owner.dirty()
   }
 
   /** Gives up every engagement; bodies that still run are killed. `left` tells when all is reaped. */
@@ -223,7 +266,7 @@ export class MeshNode {
   }
 
   get stopping(): boolean {
-    return this.#stopping
+    return this.#admission.stopping
   }
 
   /** True when no body runs here. */
@@ -231,29 +274,27 @@ export class MeshNode {
     return this.host.running === 0
   }
 
-  /** True when nothing of any job is held here. */
-  get idle(): boolean {
-    if (!this.quiet || this.host.slots.promised() > 0) return false
-    return this.host.participants().every(participant => participant.idle)
-  }
-
-  /** Last look before a body is really started: its lease may have ended since `start` was decided. */
-  mayStart(job: JobId, obligation: ObligationId, now: Monotonic): boolean {
+  /**
+   * Last look before a body is really started: what is left of its lease, which may have ended since `start` was decided.
+   * Undefined: it must not be started.
+   */
+  leaseToStart(job: JobId, obligation: ObligationId, now: Monotonic): number | undefined {
     const at = this.#step(now)
-    const vertex = this.host.participant(job)?.live(at)?.vertex(obligation)
+    const participant = this.host.participant(job)
+    const executing = participant?.live(at)?.vertex(obligation)?.executing ?? false
     this.#apply(at)
-    return vertex?.executing ?? false
+    return executing ? participant?.leaseLeft(now) : undefined
   }
 
   /** Tells all linked members that this daemon stops now. */
   goodbye(): void {
-    for (const member of this.view.members()) if (member.linked) this.#send(member.peer, { kind: 'goodbye' })
+    this.#peers.broadcast({ kind: 'goodbye' })
   }
 
   // Questions
 
   advertisement(): Advertisement {
-    return this.#advertiser.current(this.#offer())
+    return this.#peers.advertisement()
   }
 
   /** Every known daemon, and whether it could take such a task now. */
@@ -261,9 +302,14 @@ export class MeshNode {
     return consider(capability, on, this.#ownOffer(), this.view, now)
   }
 
-  /** Capabilities of all daemons that are not known to be gone. */
+  /** Capabilities of all daemons that are not known to be gone, whether they take work now or not. */
   knownCapabilities(): Set<string> {
-    return capabilitiesOf(this.host.slots.offered(), this.view)
+    return capabilitiesOf(this.#capabilities(), this.view)
+  }
+
+  /** Capabilities that this daemon offers, or would offer if it took work. */
+  wantedCapabilities(): string[] {
+    return [...this.#admission.wanted.keys()]
   }
 
   waitingFor(job: JobId): number {
@@ -275,20 +321,19 @@ export class MeshNode {
   #frame(from: PeerId, frame: Frame, now: Monotonic): void {
     switch (frame.kind) {
       case 'hello':
-        return this.#hello(from, frame, now)
+        this.#peers.frame(from, frame, now)
+        return this.#newBoot(from, frame.boot, now)
       case 'heartbeat':
-        return this.#send(from, { kind: 'heartbeatAck', sequence: frame.sequence })
       case 'heartbeatAck':
-        return this.view.heartbeatAck(from, frame.sequence, now)
       case 'peers':
-        for (const { peer, addresses } of frame.peers) {
-          if (peer !== this.#init.self) this.#effects.push({ kind: 'learn', peer, addresses })
-        }
-        return
       case 'goodbye':
-        return this.#membership(out => this.view.goodbye(from, now, out))
+        return this.#peers.frame(from, frame, now)
+      case 'drain':
+        return frame.end ? this.endDrain(now) : this.drain(frame.deadlineMs || NO_DRAIN_DEADLINE_MS, now)
+      case 'relay':
+        return this.#relay(from, frame, now)
       case 'reserve':
-        return this.#reserve(from, frame, now)
+        return this.#slots.reserve(from, frame)
       case 'reserved':
         return this.#owner.reserved(from, frame, now)
       case 'busy':
@@ -307,96 +352,38 @@ export class MeshNode {
     this.#commit(job, at)
   }
 
-  #hello(from: PeerId, frame: Hello, now: Monotonic): void {
-    const before = this.view.get(from)?.advertisement?.addresses
-    this.#membership(out => this.view.hello(from, frame.boot, frame.advertisement, now, out))
-    this.#effects.push({ kind: 'learn', peer: from, addresses: frame.advertisement.addresses })
-    this.#introduce(from, before)
-    this.#owner.dirty()
-    if (!this.roots.isNewBoot(from, frame.boot)) return
-    this.#eachRoot(now, (ledger, step) => ledger.newBoot(from, frame.boot, step))
+  /** As a root: passes it on to a host without a link to the sender. As that host: takes it as the sender's (C1). */
+  #relay(from: PeerId, relay: Relay, now: Monotonic): void {
+    const { job, to, frame } = relay
+    if (to !== this.#init.self) {
+      if (this.roots.ledger(job) !== undefined && this.#linked(to)) this.#send(to, { ...relay, from })
+      return
+    }
+    const root = frame.kind === 'handoff' ? frame.root : this.host.participant(job)?.root
+    if (from === root) this.#jobFrame(relay.from, frame, now)
   }
 
-  #reserve(from: PeerId, frame: Frame & { kind: 'reserve' }, _now: Monotonic): void {
-    const { request, job, root, capability, count } = frame
-    const taken = !this.#stopping && this.host.slots.request({ from, request, job, root, capability }, count)
-    if (!taken) this.#send(from, { kind: 'busy', request, job })
+  readonly #linked = (peer: PeerId): boolean => this.#outbox.linked(peer)
+
+  #newBoot(peer: PeerId, boot: Boot, now: Monotonic): void {
+    if (!this.roots.isNewBoot(peer, boot)) return
+    this.#eachRoot(now, (ledger, step) => ledger.newBoot(peer, boot, step))
   }
 
   /** Handles what follows from the inputs until nothing more does. */
   #run(now: Monotonic): void {
     for (;;) {
-      const frame = this.#loopback.shift()
+      const frame = this.#outbox.loopback()
       if (frame !== undefined) {
         this.#frame(this.#init.self, frame, now)
         continue
       }
-      const before = this.#loopback.length + this.#effects.length
-      this.#startBodies(now)
-      this.#grantSlots(now)
-      this.#owner.evaluate(this.#stopping)
-      if (this.#loopback.length + this.#effects.length === before) return
+      const before = this.#outbox.size
+      this.#slots.startBodies(now, now + this.#wallOffset)
+      this.#slots.grant(now)
+      this.#owner.evaluate(!this.#admission.open)
+      if (this.#outbox.size === before) return
     }
-  }
-
-  #startBodies(now: Monotonic): void {
-    for (const { job, obligation, capability } of this.host.slots.startable()) {
-      const at = this.#step(now)
-      const tree = this.host.participant(job)?.live(at)
-      const vertex = tree?.vertex(obligation)
-      const begins = tree?.started(obligation, now + this.#wallOffset) ?? false
-      this.#apply(at)
-      if (vertex === undefined || !begins) {
-        this.host.slots.leave(capability)
-        continue
-      }
-      const { task } = vertex
-      this.host.began(job, obligation, task.capability)
-      this.#effects.push({ kind: 'start', job, obligation, task, attempt: vertex.attempts.at(-1) ?? 1 })
-    }
-  }
-
-  #grantSlots(now: Monotonic): void {
-    for (const grant of this.host.slots.grant(now)) {
-      const at = this.#step(now)
-      const participant = this.host.join(grant.job, grant.root)
-      if (participant.live(at) === undefined) {
-        this.host.awaitEngagement(grant, now)
-        participant.engage(at)
-      } else {
-        this.#offerSlots(grant, participant.engagement)
-      }
-      this.#apply(at)
-    }
-  }
-
-  #offerSlots(grant: SlotGrant, engagement: number): void {
-    const { request, job, slots } = grant
-    this.#send(grant.from, { kind: 'reserved', request, job, engagement, slots })
-  }
-
-  #giveBackStranded(now: Monotonic): void {
-    const at = this.#step(now)
-    for (const { job, obligation } of this.host.slots.stranded()) {
-      this.host.participant(job)?.live(at)?.giveBack(obligation, at)
-    }
-    this.#apply(at)
-  }
-
-  #refuse(requests: readonly SlotRequest[]): void {
-    for (const { from, request, job } of requests) this.#send(from, { kind: 'busy', request, job })
-  }
-
-  #beat(now: Monotonic): void {
-    this.#heartbeatAt = now
-    this.#heartbeatSequence += 1
-    const sequence = this.#heartbeatSequence
-    for (const { peer, linked } of this.view.members()) {
-      if (!linked) continue
-      this.view.heartbeat(peer, sequence, now)
-      this.#send(peer, { kind: 'heartbeat', sequence })
-    }
-    this.#membership(out => this.view.tick(now, out))
   }
 
   #renewLeases(now: Monotonic): void {
@@ -405,29 +392,25 @@ export class MeshNode {
     }
   }
 
-  #membership(change: (out: MembershipEffect[]) => void): void {
-    const out: MembershipEffect[] = []
-    change(out)
-    if (out.length > 0) this.#owner.dirty()
-    this.#effects.push(...out)
-  }
-
-  #introduce(peer: PeerId, before: readonly string[] | undefined): void {
-    for (const { to, frame } of introductions(this.view, peer, before)) this.#send(to, frame)
-  }
-
-  #offer(): Pick<Advertisement, 'capabilities' | 'running' | 'queued'> {
+  #offer(): Offer {
     const queued = this.host.slots.queued() + this.#owner.waiting
-    return { capabilities: this.host.slots.offered(), running: this.host.running, queued }
+    const drain = this.#admission.drainState(this.host.idle)
+    return { capabilities: this.#capabilities(), running: this.host.running, queued, drain }
+  }
+
+  /** A daemon that takes no work still says what it would do, so that nobody believes it to be gone from the pool. */
+  #capabilities(): OfferedCapability[] {
+    if (this.#admission.open) return this.host.slots.offered()
+    return [...this.#admission.wanted].map(([name, slots]) => ({ name, slots, free: 0 }))
   }
 
   #ownOffer(): OwnOffer {
-    return { name: this.#init.name, stopping: this.#stopping, capabilities: this.host.slots.offered() }
+    return { name: this.#init.name, open: this.#admission.open, capabilities: this.#capabilities() }
   }
 
   /** Addresses at which this daemon listens; part of its advertisement. */
   listening(addresses: readonly string[]): void {
-    this.#advertiser.listening(addresses)
+    this.#peers.listening(addresses)
   }
 
   #eachRoot(now: Monotonic, act: (ledger: Ledger, at: LedgerStep) => void): void {
@@ -460,39 +443,39 @@ export class MeshNode {
       case 'send':
         return this.#send(effect.to, effect.frame)
       case 'place': {
-        const { job, obligation, task, on, avoid } = effect
+        const { job, obligation, task, on, avoid, notBefore } = effect
         const root = this.host.participant(job)?.root ?? this.#init.self
-        return this.#owner.add({ job, obligation, capability: task.capability, root, on, avoid, since: now })
+        const since = Math.max(now, notBefore)
+        return this.#owner.add({ job, obligation, capability: task.capability, root, on, avoid, since }, now)
       }
       case 'withdraw':
         return this.#owner.withdraw(effect.job, effect.obligation)
       case 'enqueue': {
         const { job, obligation, task, owner, request } = effect
         this.host.slots.enqueue(job, obligation, task.capability, owner, request)
-        return this.#giveBackStranded(now)
+        return this.#slots.giveBackStranded(now)
       }
       case 'dequeue':
         return this.host.slots.dequeue(effect.job, effect.obligation)
       case 'engaged':
-        for (const grant of this.host.engaged(effect.job)) this.#offerSlots(grant, effect.engagement)
+        for (const grant of this.host.engaged(effect.job)) this.#slots.offer(grant, effect.engagement)
         return
       case 'disengaged':
-        return this.host.disengaged(effect.job)
+        return this.#slots.refuse(this.host.disengaged(effect.job))
       case 'announce':
         return this.#announce(effect.job)
       default:
-        this.#effects.push(effect)
+        this.#outbox.push(effect)
     }
   }
 
   #announce(job: JobId): void {
     const state = this.roots.finish(job)
-    if (state !== undefined) this.#effects.push({ kind: 'announce', job, state })
+    if (state !== undefined) this.#outbox.push({ kind: 'announce', job, state })
   }
 
   #send(to: PeerId, frame: Frame): void {
-    if (to === this.#init.self) this.#loopback.push(frame)
-    else this.#effects.push({ kind: 'send', to, frame })
+    this.#outbox.send(to, frame)
   }
 }
 

@@ -12,6 +12,8 @@ export interface OwnerSideInit {
   readonly host: HostSide
   readonly roots: RootSide
   readonly random: () => number
+  /** What this daemon offers, or would offer if it took work. */
+  readonly wanted: () => ReadonlyMap<string, number>
   readonly consider: (capability: string, on: PeerId | undefined, now: Monotonic) => Considered[]
   readonly send: (to: PeerId, frame: Frame) => void
   readonly commit: (job: JobId, at: LedgerStep) => void
@@ -21,6 +23,8 @@ export interface OwnerSideInit {
 export class OwnerSide {
   readonly #init: OwnerSideInit
   readonly #placer = new Placer()
+  /** Tasks that failed and wait before their next attempt. */
+  readonly #delayed = new Map<string, Demand>()
   #dirty = false
 
   constructor(init: OwnerSideInit) {
@@ -28,11 +32,12 @@ export class OwnerSide {
   }
 
   get waiting(): number {
-    return this.#placer.waiting
+    return this.#placer.waiting + this.#delayed.size
   }
 
   waitingFor(job: JobId): number {
-    return this.#placer.waitingFor(job)
+    const delayed = [...this.#delayed.values()].filter(demand => demand.job === job)
+    return this.#placer.waitingFor(job) + delayed.length
   }
 
   /** Hosts or tasks have changed: the next `evaluate` looks at all again. */
@@ -40,12 +45,25 @@ export class OwnerSide {
     this.#dirty = true
   }
 
-  add(demand: Demand): void {
-    this.#placer.add(demand)
+  add(demand: Demand, now: Monotonic): void {
+    if (demand.since > now) this.#delayed.set(`${demand.job} ${demand.obligation}`, demand)
+    else this.#placer.add(demand)
+    this.#dirty = true
+  }
+
+  /** Call at every tick: tasks whose back-off is over look for hosts again. */
+  tick(now: Monotonic): void {
+    for (const [key, demand] of this.#delayed) {
+      if (demand.since > now) continue
+      this.#delayed.delete(key)
+      this.#placer.add(demand)
+    }
+    this.#giveUp(now)
     this.#dirty = true
   }
 
   withdraw(job: JobId, obligation: ObligationId): void {
+    this.#delayed.delete(`${job} ${obligation}`)
     this.#placer.withdraw(job, obligation)
     this.#dirty = true
   }
@@ -62,8 +80,8 @@ export class OwnerSide {
 
   /** A host offers slots: binds the oldest tasks to them and gives the rest back. */
   reserved(from: PeerId, frame: Reserved, now: Monotonic): void {
-    const { request, job, engagement, slots } = frame
-    const { matches, unused } = this.#placer.reserved(from, request, engagement, slots)
+    const { request, job } = frame
+    const { matches, unused } = this.#placer.reserved(from, frame)
     let free = unused
     for (const match of matches) if (!this.#bind(match, now)) free += 1
     const all = matches.length === 0
@@ -80,9 +98,9 @@ export class OwnerSide {
   }
 
   /** Settles as failed what nobody has offered to do for too long. */
-  giveUp(now: Monotonic): void {
+  #giveUp(now: Monotonic): void {
     const { host, roots, commit } = this.#init
-    for (const { job, obligation, capability } of this.#placer.unplaceable(c => this.#candidates(c, false), now)) {
+    for (const { job, obligation, capability } of this.#placer.unplaceable(c => this.#offerers(c), now)) {
       const error = { code: 'NO_CAPABLE_PEER', message: `No peer has offered "${capability}" for a minute.` }
       const at: LedgerStep = { now, out: [], records: [] }
       const ledger = roots.owner(job, obligation)
@@ -114,13 +132,24 @@ export class OwnerSide {
     return bound
   }
 
+  /** Who may take such a task some time: also hosts that drain, or have just lost their link. */
+  #offerers(capability: string): PeerId[] {
+    const { view, wanted } = this.#init
+    const offerers = view.members().filter(({ state, advertisement }) => {
+      const there = state === 'alive' || state === 'suspect'
+      return there && advertisement?.capabilities.some(({ name }) => name === capability)
+    })
+    const own = wanted().has(capability) ? [view.self] : []
+    return [...own, ...offerers.map(({ peer }) => peer)]
+  }
+
   #candidates(capability: string, stopping: boolean): Candidate[] {
     const { view, host } = this.#init
     const candidates: Candidate[] = []
     const own = host.slots.offered().find(({ name }) => name === capability)
     if (own !== undefined && !stopping) candidates.push({ peer: view.self, free: own.free, local: true })
     for (const { peer, state, linked, advertisement } of view.members()) {
-      if (state !== 'alive' || !linked) continue
+      if (state !== 'alive' || !linked || advertisement?.drain !== 'no') continue
       const offer = advertisement?.capabilities.find(({ name }) => name === capability)
       if (offer !== undefined && offer.slots > 0) candidates.push({ peer, free: offer.free, local: false })
     }

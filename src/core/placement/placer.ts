@@ -1,4 +1,4 @@
-import type { Frame } from '../frames.ts'
+import type { Frame, Reserved } from '../frames.ts'
 import type { Engagement, JobId, Monotonic, ObligationId, PeerId } from '../ids.ts'
 import { SLOTS_MAX } from '../limits.ts'
 
@@ -28,8 +28,12 @@ export interface Demand {
   /** The only peer that may run it. */
   readonly on: PeerId | undefined
   readonly avoid: PeerId | undefined
+  /** When it needs a host: not before (back-off of a task that failed). */
   readonly since: Monotonic
 }
+
+/** A host's answer to a request; the work for it must name `engagement`. */
+export type SlotOffer = Pick<Reserved, 'request' | 'job' | 'engagement' | 'slots'>
 
 /** A slot was offered for a waiting task. */
 export interface Match {
@@ -116,11 +120,15 @@ export class Placer {
     return frames
   }
 
-  /** A host offers slots: the tasks for them, oldest first. What is not used is to be given back by the caller. */
-  reserved(from: PeerId, request: number, engagement: Engagement, slots: number): { matches: Match[]; unused: number } {
+  /**
+   * A host offers slots: the tasks for them, oldest first. What is not used is to be given back by the caller. An offer
+   * may be an answer to an earlier boot of this daemon, which has given the same number to another job's request.
+   */
+  reserved(from: PeerId, offer: SlotOffer): { matches: Match[]; unused: number } {
+    const { request, job, engagement, slots } = offer
     const group = this.#byRequest.get(request)
     const asked = group?.asked.get(from)
-    if (group === undefined || asked?.request !== request) return { matches: [], unused: slots }
+    if (group === undefined || group.job !== job || asked?.request !== request) return { matches: [], unused: slots }
     asked.open = Math.max(0, asked.open - slots)
     if (asked.open === 0) {
       group.asked.delete(from)
@@ -157,10 +165,10 @@ export class Placer {
   }
 
   /** Tasks that wait for a capability that nobody has offered for too long. Call at every tick. */
-  unplaceable(candidates: (capability: string) => readonly Candidate[], now: Monotonic): Demand[] {
+  unplaceable(offerers: (capability: string) => readonly PeerId[], now: Monotonic): Demand[] {
     const out: Demand[] = []
     for (const group of this.#groups.values()) {
-      if (eligible(group, candidates(group.capability)).length > 0) group.offeredAt = now
+      if (offerers(group.capability).some(peer => group.on === undefined || group.on === peer)) group.offeredAt = now
       for (const demand of group.waiting.values()) {
         if (now - Math.max(demand.since, group.offeredAt) >= UNPLACEABLE_AFTER_MS) out.push(demand)
       }

@@ -134,13 +134,19 @@ export class SlotTable {
     this.#dropAllUnused()
   }
 
-  /** Requests and queued attempts of a job are void. */
-  drop(job: JobId): void {
+  /** Requests and queued attempts of a job are void. Returns the requests: whoever made them must be told to ask again. */
+  drop(job: JobId): SlotRequest[] {
+    const dropped: SlotRequest[] = []
     for (const [name, { requests, queue }] of this.#capabilities) {
-      for (const [key, waiting] of requests) if (waiting.job === job) requests.delete(key)
+      for (const [key, waiting] of requests) {
+        if (waiting.job !== job) continue
+        requests.delete(key)
+        dropped.push(waiting)
+      }
       removeAll(queue, queued => queued.job === job)
       this.#dropUnused(name)
     }
+    return dropped
   }
 
   /** A handed-off attempt waits for its slot: the one that was set aside for `request`, if it still is. */

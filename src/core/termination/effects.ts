@@ -1,5 +1,5 @@
 import type { Frame, TaskError, TaskSpec } from '../frames.ts'
-import type { Engagement, JobId, Monotonic, ObligationId, PeerId } from '../ids.ts'
+import type { Engagement, JobId, Monotonic, ObligationId, PeerId, TaskPath } from '../ids.ts'
 
 /** One step: the time it happens at, and where its effects go, in order. */
 export interface Step {
@@ -18,6 +18,8 @@ export type TerminationEffect =
       readonly task: TaskSpec
       readonly on: PeerId | undefined
       readonly avoid: PeerId | undefined
+      /** Back-off: no host is asked before. */
+      readonly notBefore: Monotonic
     }
   /** The obligation needs no host any more. */
   | { readonly kind: 'withdraw'; readonly job: JobId; readonly obligation: ObligationId }
@@ -32,8 +34,17 @@ export type TerminationEffect =
     }
   /** The vertex will not run: it was cancelled before its body began. */
   | { readonly kind: 'dequeue'; readonly job: JobId; readonly obligation: ObligationId }
-  /** End the body by force; `bodyEnded` follows when nothing of it is left. */
-  | { readonly kind: 'kill'; readonly job: JobId; readonly obligation: ObligationId; readonly reason: string }
+  /**
+   * End the body by force; `bodyEnded` follows when nothing of it is left. `hard`: its lease is over, it must be gone
+   * within KILL_GRACE_MS, so no time is left for it to clean up.
+   */
+  | {
+      readonly kind: 'kill'
+      readonly job: JobId
+      readonly obligation: ObligationId
+      readonly reason: string
+      readonly hard: boolean
+    }
   /** A child that a body spawned here has settled. */
   | {
       readonly kind: 'child-settled'
@@ -50,6 +61,10 @@ export type TerminationEffect =
   | { readonly kind: 'disengaged'; readonly job: JobId }
   /** The root knows a newer boot of this peer id: this home is a copy, or was restored (C2). */
   | { readonly kind: 'stale-boot'; readonly incarnation: number }
+  /** An attempt that had been issued again, since its host was taken for lost, has ended after all. */
+  | { readonly kind: 'late'; readonly job: JobId; readonly path: TaskPath; readonly peer: PeerId }
+  /** The root of a job in which this host had work has not been heard for ABANDONED_AFTER_MS. */
+  | { readonly kind: 'abandoned'; readonly job: JobId; readonly root: PeerId }
   /** The job is over: tell its waiters, once (only by the ledger). */
   | { readonly kind: 'announce'; readonly job: JobId }
   | {

@@ -1,8 +1,8 @@
 import type {
   Cancel,
-  Fence,
   Handoff,
   Outcome,
+  PendingFence,
   RenewItem,
   Settle,
   SettlePart,
@@ -10,21 +10,28 @@ import type {
   TaskRecord,
   TaskSpec
 } from '../frames.ts'
-import { childPath, type Engagement, type JobId, type ObligationId, obligationId, type PeerId } from '../ids.ts'
-import { RETURNS_MAX } from '../limits.ts'
+import { childPath, type Engagement, type JobId, type ObligationId, type PeerId, parentPath } from '../ids.ts'
 import type { Step } from './effects.ts'
 import type { Fences } from './fences.ts'
 import {
   type Binding,
   CANCELLED_ERROR,
-  handoffOf,
+  DEADLINE_ERROR,
+  firstAttempt,
+  JOB_LOSSES_ERROR,
   LOST_ERROR,
+  mayReissue,
   type Obligation,
   RETURNED_ERROR,
-  reissued
+  type Reissue,
+  reissued,
+  unplaceableOutcome,
+  VANISHED_ERROR
 } from './obligation.ts'
-import { PartialSettles, settleFrames } from './settle-frames.ts'
+import { OwnedTasks } from './owned-tasks.ts'
+import { settleFrames } from './settle-frames.ts'
 import { refuseSpawn, type SpawnRefusal, TASK_GONE } from './spawn-refusal.ts'
+import { Superseded } from './superseded.ts'
 import { type BodyEnd, endOf, lostRecord, NOTHING, ownRecord, type PendingSettle, type Vertex } from './vertex.ts'
 
 export interface EngagedTreeInit {
@@ -42,7 +49,8 @@ interface CancelAs {
 }
 
 const CANCELLED: CancelAs = { outcome: 'cancelled', error: undefined }
-const RETURNED: CancelAs = { outcome: 'returned', error: undefined }
+const GIVEN_BACK: CancelAs = { outcome: 'returned', error: undefined }
+const VANISHED: CancelAs = { outcome: 'returned', error: VANISHED_ERROR }
 
 /**
  * What one engagement of this daemon holds: its vertices (task attempts), what they own and what they owe.
@@ -60,15 +68,11 @@ export class EngagedTree {
   readonly engagement: Engagement
   readonly #init: EngagedTreeInit
   readonly #vertices = new Map<ObligationId, Vertex>()
-  /** Owner of each obligation that is still owed. */
-  readonly #owners = new Map<ObligationId, Vertex>()
+  readonly #owned: OwnedTasks
+  readonly #superseded = new Superseded()
   readonly #seen = new Set<ObligationId>()
   readonly #settles = new Map<ObligationId, PendingSettle>()
-  readonly #partial = new PartialSettles()
   readonly #fences: Fences
-  /** Bytes of the inputs of all obligations that are owed. */
-  #inputBytes = 0
-  #sequence = 0
   #ended = 0
   #failed = 0
   #spawned = 0
@@ -77,18 +81,12 @@ export class EngagedTree {
     this.#init = init
     this.engagement = init.engagement
     this.#fences = init.fences
+    this.#owned = new OwnedTasks(init)
   }
 
   /** True when nothing of the job is held here. */
   get idle(): boolean {
     return this.#vertices.size === 0 && this.#settles.size === 0
-  }
-
-  /** Nothing here is about to end: no settle is unconfirmed, and what is left waits for children elsewhere. */
-  get atRest(): boolean {
-    return (
-      this.#settles.size === 0 && this.vertices().every(({ state, executing }) => state === 'waiting' && !executing)
-    )
   }
 
   vertex(id: ObligationId): Vertex | undefined {
@@ -101,26 +99,14 @@ export class EngagedTree {
 
   /** The obligation, while it is owed here. */
   obligation(id: ObligationId): Obligation | undefined {
-    return this.#owners.get(id)?.obligations.get(id)
+    return this.#owned.find(id)?.obligation
   }
 
   renewItem(): RenewItem {
-    let running = 0
-    let queued = 0
-    for (const vertex of this.#vertices.values()) {
-      if (vertex.executing) running += 1
-      else if (vertex.state === 'queued') queued += 1
-    }
-    const { job } = this.#init
-    return {
-      job,
-      engagement: this.engagement,
-      running,
-      queued,
-      ended: this.#ended,
-      failed: this.#failed,
-      spawned: this.#spawned
-    }
+    const { job, engagement } = this.#init
+    const running = this.vertices().filter(({ executing }) => executing).length
+    const queued = this.vertices().filter(({ state }) => state === 'queued').length
+    return { job, engagement, running, queued, ended: this.#ended, failed: this.#failed, spawned: this.#spawned }
   }
 
   // Attempts handed to this daemon
@@ -175,9 +161,12 @@ export class EngagedTree {
     this.#ended += 1
     if (end.kind === 'failed') this.#failed += 1
     if (vertex.state === 'running') {
-      if (end.kind === 'returned' || end.kind === 'killed') return this.#cancelVertex(vertex, RETURNED, end.kind, at)
+      if (end.kind === 'returned' || end.kind === 'killed') {
+        return this.#cancelVertex(vertex, vertex.cancelAs ?? VANISHED, end.kind, at)
+      }
       vertex.state = 'waiting'
       vertex.end = end
+      if (vertex.cancelAs !== undefined && vertex.obligations.size > 0) return this.giveBack(id, at)
       if (end.kind === 'failed' && end.error.code === 'TASK_TIMEOUT' && vertex.obligations.size > 0) {
         return this.#cancelVertex(vertex, { outcome: 'failed', error: end.error }, 'timeout', at)
       }
@@ -185,10 +174,24 @@ export class EngagedTree {
     this.#settleIfQuiet(vertex, at)
   }
 
-  /** Gives a vertex that has not begun back to its owner. */
+  /**
+   * Gives a vertex without a running body back to its owner: one that has not begun, or one that waits for its children,
+   * which are cancelled first. Its owner has it done elsewhere.
+   */
   giveBack(id: ObligationId, at: Step): void {
     const vertex = this.#vertices.get(id)
-    if (vertex?.state === 'queued') this.#cancelVertex(vertex, RETURNED, 'given back', at)
+    if (vertex !== undefined && !vertex.executing) this.#cancelVertex(vertex, GIVEN_BACK, 'given back', at)
+  }
+
+  /** Nothing is to be left here: running bodies are killed, and everything goes back to its owner. */
+  moveAll(reason: string, at: Step): void {
+    for (const vertex of this.vertices()) {
+      if (!vertex.executing) this.giveBack(vertex.id, at)
+      else if (vertex.state === 'running') {
+        vertex.cancelAs = GIVEN_BACK
+        at.out.push({ kind: 'kill', job: this.#init.job, obligation: vertex.id, reason, hard: false })
+      }
+    }
   }
 
   cancel(from: PeerId, frame: Cancel, at: Step): void {
@@ -220,15 +223,14 @@ export class EngagedTree {
     at: Step
   ): { task: TaskSpec; obligation: ObligationId } | SpawnRefusal {
     const vertex = this.#vertices.get(parent)
-    const owed = { count: this.#owners.size, inputBytes: this.#inputBytes + child.input.length }
+    const owed = { count: this.#owned.count, inputBytes: this.#owned.inputBytes + child.input.length }
     const refusal = refuseSpawn(this.#init.job, vertex, owed)
     if (vertex === undefined || refusal !== undefined) return refusal ?? TASK_GONE
     const task: TaskSpec = { path: childPath(vertex.task.path, vertex.children), ...child }
     vertex.children += 1
     this.#spawned += 1
-    const attempts = [...vertex.attempts, 1]
-    const obligation: Obligation = { id: this.#nextId(), task, attempts, returns: 0, binding: undefined }
-    this.#own(vertex, obligation, undefined, at)
+    const obligation = firstAttempt(this.#owned.nextId(), task, vertex.attempts, at.now)
+    this.#owned.add(vertex, obligation, undefined, at)
     return { task, obligation: obligation.id }
   }
 
@@ -237,48 +239,61 @@ export class EngagedTree {
     const obligation = this.obligation(id)
     if (obligation === undefined || obligation.binding !== undefined) return false
     if (this.#fences.covers(binding.to, binding.toEngagement)) return false
-    obligation.binding = binding
-    at.out.push({ kind: 'send', to: binding.to, frame: this.#handoff(obligation, binding) })
+    this.#owned.bind(obligation, binding, at)
     return true
   }
 
   /** No host can be found for it: its owner settles it as failed. */
   unplaceable(id: ObligationId, error: TaskError, at: Step): void {
-    const vertex = this.#owners.get(id)
-    const obligation = vertex?.obligations.get(id)
+    const { vertex, obligation } = this.#owned.find(id) ?? {}
     if (vertex === undefined || obligation === undefined || obligation.binding !== undefined) return
-    at.out.push({ kind: 'withdraw', job: this.#init.job, obligation: id })
-    this.#writeOff(vertex, obligation, 'failed', error, at)
+    this.#owned.withdraw(obligation, at)
+    this.#writeOff(vertex, obligation, unplaceableOutcome(obligation), error, at)
     this.#settleIfQuiet(vertex, at)
   }
 
+  /** The root lets an exclusive task begin (C5). */
+  permitted(id: ObligationId, at: Step): void {
+    this.#owned.permitted(id, at)
+  }
+
   settlePart(from: PeerId, frame: SettlePart): void {
-    if (this.obligation(frame.obligation)?.binding?.to === from) this.#partial.add(frame)
+    this.#owned.settlePart(from, frame)
   }
 
   /** `oneWayMs`: half a round trip to the sender, 0 when unknown. */
   settle(from: PeerId, frame: Settle, oneWayMs: number, at: Step): void {
     const { job } = this.#init
-    const vertex = this.#owners.get(frame.obligation)
-    const obligation = vertex?.obligations.get(frame.obligation)
+    const { vertex, obligation } = this.#owned.find(frame.obligation) ?? {}
     const settled = { kind: 'settled', job, obligation: frame.obligation } as const
     if (vertex === undefined || obligation === undefined) {
       at.out.push({ kind: 'send', to: from, frame: settled })
-      return
+      return this.#late(from, frame, at)
     }
     if (obligation.binding?.to !== from) {
       const fields = { job, peer: from, obligation: obligation.id }
       at.out.push({ kind: 'log', level: 'warn', message: 'settle from a peer that the task was not handed to', fields })
       return
     }
-    const records = this.#partial.complete(frame)
+    const records = this.#owned.recordsOf(frame)
     if (records === undefined) return
-    this.#disown(vertex, obligation.id)
+    this.#owned.remove({ vertex, obligation })
     vertex.lastEndedAt = Math.max(vertex.lastEndedAt, at.now - frame.endedAgoMs - oneWayMs)
     at.out.push({ kind: 'send', to: from, frame: settled })
-    const { outcome, result, error } = frame
-    if (outcome === 'returned' || (outcome === 'cancelled' && vertex.state !== 'cancelling')) {
-      this.#takeBack(vertex, obligation, from, at)
+    this.#settledChild(vertex, obligation, from, { ...frame, records }, at)
+    this.#settleIfQuiet(vertex, at)
+  }
+
+  #settledChild(vertex: Vertex, obligation: Obligation, from: PeerId, settle: Settle, at: Step): void {
+    const { outcome, result, error, records } = settle
+    const cancelling = vertex.state === 'cancelling'
+    if (obligation.expired && outcome === 'cancelled' && !cancelling) {
+      vertex.records.push(...records.slice(1))
+      this.#writeOff(vertex, obligation, 'failed', DEADLINE_ERROR, at)
+    } else if (outcome === 'returned' || (outcome === 'cancelled' && !cancelling)) {
+      this.#tryAgain(vertex, obligation, outcome === 'returned' && error === undefined ? 'left' : 'returned', from, at)
+    } else if (outcome === 'failed' && !cancelling && mayReissue(obligation, 'failed')) {
+      this.#tryAgain(vertex, obligation, 'failed', from, at)
     } else if (outcome === 'cancelled' && records.length === 0) {
       // A tombstone: the host has never had the task, so it cannot write its record.
       this.#writeOff(vertex, obligation, 'cancelled', CANCELLED_ERROR, at)
@@ -286,12 +301,21 @@ export class EngagedTree {
       vertex.records.push(...records)
       this.#tellBody(vertex, obligation, { outcome, result, error }, at)
     }
-    this.#settleIfQuiet(vertex, at)
   }
 
-  /** (peer, engagements up to the fence) is lost: cancel what it owned, write off what was sent to it, answer. */
-  fence(frame: Pick<Fence, 'fence' | 'peer'>, at: Step): void {
-    this.#fences.add(frame.fence, frame.peer)
+  /** An attempt that was issued again has ended after all: kept beside the task's siblings, and never counted. */
+  #late(from: PeerId, frame: Settle, at: Step): void {
+    const end = this.#superseded.lateEnd(from, frame)
+    if (end === undefined) return
+    const parent = parentPath(end.path)
+    const keeper = this.vertices().find(({ task, state }) => task.path === parent && state !== 'cancelling')
+    keeper?.records.push(this.#init.encodeRecord(end))
+    at.out.push({ kind: 'late', job: this.#init.job, path: end.path, peer: from })
+  }
+
+  /** (peer, engagements up to the fence) is lost: cancel what it owned, issue again what was sent to it, answer. */
+  fence(fence: PendingFence, at: Step): void {
+    this.#fences.add(fence)
     for (const vertex of this.vertices()) {
       if (!this.#fences.covers(vertex.owner, vertex.ownerEngagement)) continue
       this.#cancelVertex(vertex, CANCELLED, 'its owner was lost', at)
@@ -300,7 +324,9 @@ export class EngagedTree {
       for (const obligation of [...vertex.obligations.values()]) {
         const { binding } = obligation
         if (binding === undefined || !this.#fences.covers(binding.to, binding.toEngagement)) continue
-        this.#writeOff(vertex, obligation, 'lost', LOST_ERROR, at)
+        this.#owned.remove({ vertex, obligation })
+        if (fence.cause === 'final') this.#writeOff(vertex, obligation, 'lost', JOB_LOSSES_ERROR, at)
+        else this.#tryAgain(vertex, obligation, fence.cause, undefined, at)
       }
       this.#settleIfQuiet(vertex, at)
     }
@@ -310,16 +336,25 @@ export class EngagedTree {
     this.#answerFences(at)
   }
 
-  // Repair and end
+  // Time, repair and end
 
-  /** Sends again what `peer` (undefined: anybody) may have missed; hand-offs only when a link is new. */
-  resend(peer: PeerId | undefined, at: Step): void {
+  /** Call at least once per RENEW_INTERVAL_MS. */
+  tick(at: Step): void {
+    this.#owned.askPermits(at)
+    for (const { vertex, obligation } of this.#owned.overdue(at.now)) this.#expire(vertex, obligation, at)
+  }
+
+  /**
+   * Sends again what `peer` (undefined: anybody) may have missed. Hand-offs only when a link is new, or to those without
+   * a link: what is on its way there may have been lost with it, and goes by the root now.
+   */
+  resend(peer: PeerId | undefined, linked: (peer: PeerId) => boolean, at: Step): void {
     for (const vertex of this.#vertices.values()) {
       for (const obligation of vertex.obligations.values()) {
-        const { binding } = obligation
-        if (binding === undefined || (peer !== undefined && binding.to !== peer)) continue
-        if (vertex.state === 'cancelling') this.#sendCancel(obligation, at)
-        else if (peer !== undefined) at.out.push({ kind: 'send', to: peer, frame: this.#handoff(obligation, binding) })
+        const to = obligation.binding?.to
+        if (to === undefined || (peer !== undefined && to !== peer)) continue
+        if (vertex.state === 'cancelling' || obligation.expired) this.#owned.sendCancel(obligation, at)
+        else if (peer !== undefined || !linked(to)) this.#owned.sendHandoff(obligation, at)
       }
     }
     for (const settle of this.#settles.values()) {
@@ -327,8 +362,8 @@ export class EngagedTree {
     }
   }
 
-  /** Drops everything; bodies are killed. Returns the vertices whose bodies are yet to be reaped. */
-  abandon(reason: string, at: Step): ObligationId[] {
+  /** Drops everything; bodies are killed, at once when `hard`. Returns the vertices whose bodies are yet to be reaped. */
+  abandon(reason: string, hard: boolean, at: Step): ObligationId[] {
     const { job } = this.#init
     const dying: ObligationId[] = []
     for (const vertex of this.#vertices.values()) {
@@ -338,10 +373,10 @@ export class EngagedTree {
       if (vertex.state === 'queued') at.out.push({ kind: 'dequeue', job, obligation: vertex.id })
       if (!vertex.executing) continue
       dying.push(vertex.id)
-      at.out.push({ kind: 'kill', job, obligation: vertex.id, reason })
+      at.out.push({ kind: 'kill', job, obligation: vertex.id, reason, hard })
     }
     this.#vertices.clear()
-    this.#owners.clear()
+    this.#owned.clear()
     this.#settles.clear()
     return dying
   }
@@ -353,46 +388,34 @@ export class EngagedTree {
       const { id, owner, ownerEngagement, state, executing, obligations } = vertex
       if (state !== 'cancelling' && this.#fences.covers(owner, ownerEngagement)) broken.push(`${id}: owner is fenced`)
       if (state !== 'queued' && !executing && obligations.size === 0) broken.push(`${id}: quiet but not settled`)
-      for (const owed of obligations.keys()) if (this.#owners.get(owed) !== vertex) broken.push(`${owed}: no owner`)
+      for (const owed of obligations.keys())
+        if (this.#owned.find(owed)?.vertex !== vertex) broken.push(`${owed}: no owner`)
     }
     return broken
   }
 
   // Inside
 
-  #nextId(): ObligationId {
-    this.#sequence += 1
-    return obligationId(this.engagement, this.#sequence)
-  }
-
-  #handoff(obligation: Obligation, binding: Binding): Handoff {
-    return handoffOf(
-      { job: this.#init.job, root: this.#init.root, ownerEngagement: this.engagement },
-      obligation,
-      binding
-    )
-  }
-
-  #own(vertex: Vertex, obligation: Obligation, avoid: PeerId | undefined, at: Step): void {
-    vertex.obligations.set(obligation.id, obligation)
-    this.#owners.set(obligation.id, vertex)
-    const { id, task } = obligation
-    this.#inputBytes += task.input.length
-    at.out.push({ kind: 'place', job: this.#init.job, obligation: id, task, on: undefined, avoid })
-  }
-
-  #disown(vertex: Vertex, id: ObligationId): void {
-    this.#inputBytes -= vertex.obligations.get(id)?.task.input.length ?? 0
-    vertex.obligations.delete(id)
-    this.#owners.delete(id)
-    this.#partial.drop(id)
-  }
-
-  /** C4: nothing is issued again under an owner that is being cancelled. */
-  #takeBack(vertex: Vertex, obligation: Obligation, from: PeerId, at: Step): void {
+  /** The next attempt of a task, unless that makes no sense any more. `avoid`: the host of the last one. */
+  #tryAgain(vertex: Vertex, obligation: Obligation, why: Reissue, avoid: PeerId | undefined, at: Step): void {
+    // C4: nothing is issued again under an owner that is being cancelled; the barrier of a fence covers its orphans.
     if (vertex.state === 'cancelling') this.#writeOff(vertex, obligation, 'cancelled', CANCELLED_ERROR, at)
-    else if (obligation.returns >= RETURNS_MAX) this.#writeOff(vertex, obligation, 'failed', RETURNED_ERROR, at)
-    else this.#own(vertex, reissued(obligation, this.#nextId()), from, at)
+    else if (obligation.expired) this.#writeOff(vertex, obligation, 'failed', DEADLINE_ERROR, at)
+    else if (mayReissue(obligation, why)) {
+      if (why === 'lost' || why === 'left') this.#superseded.add(obligation)
+      this.#owned.add(vertex, reissued(obligation, this.#owned.nextId(), why), avoid, at)
+    } else if (why === 'lost') this.#writeOff(vertex, obligation, 'lost', LOST_ERROR, at)
+    else this.#writeOff(vertex, obligation, 'failed', RETURNED_ERROR, at)
+  }
+
+  /** A child's deadline has passed: it is cancelled, and settles as failed. */
+  #expire(vertex: Vertex, obligation: Obligation, at: Step): void {
+    if (vertex.state === 'cancelling') return
+    obligation.expired = true
+    if (obligation.binding !== undefined) return this.#owned.sendCancel(obligation, at)
+    this.#owned.withdraw(obligation, at)
+    this.#writeOff(vertex, obligation, 'failed', DEADLINE_ERROR, at)
+    this.#settleIfQuiet(vertex, at)
   }
 
   /** The owner itself settles an obligation, because no host will. */
@@ -403,7 +426,7 @@ export class EngagedTree {
     error: TaskError,
     at: Step
   ): void {
-    this.#disown(vertex, obligation.id)
+    this.#owned.remove({ vertex, obligation })
     vertex.lastEndedAt = Math.max(vertex.lastEndedAt, at.now)
     vertex.records.push(this.#init.encodeRecord(lostRecord(obligation, this.#init.self, outcome, error)))
     this.#tellBody(vertex, obligation, { outcome, result: NOTHING, error }, at)
@@ -415,7 +438,7 @@ export class EngagedTree {
     child: { outcome: Outcome; result: Uint8Array; error: TaskError | undefined },
     at: Step
   ): void {
-    if (!vertex.executing || child.outcome === 'returned') return
+    if (!vertex.executing || child.outcome === 'returned' || child.outcome === 'late') return
     const { outcome, result, error } = child
     const { job } = this.#init
     at.out.push({ kind: 'child-settled', job, parent: vertex.id, path: obligation.task.path, outcome, result, error })
@@ -425,32 +448,18 @@ export class EngagedTree {
     if (vertex.state === 'cancelling') return
     const { job } = this.#init
     if (vertex.state === 'queued') at.out.push({ kind: 'dequeue', job, obligation: vertex.id })
-    if (vertex.executing) at.out.push({ kind: 'kill', job, obligation: vertex.id, reason })
+    if (vertex.executing) at.out.push({ kind: 'kill', job, obligation: vertex.id, reason, hard: false })
     vertex.state = 'cancelling'
     vertex.cancelAs = as
     for (const obligation of [...vertex.obligations.values()]) {
       if (obligation.binding !== undefined) {
-        this.#sendCancel(obligation, at)
+        this.#owned.sendCancel(obligation, at)
       } else {
-        at.out.push({ kind: 'withdraw', job, obligation: obligation.id })
+        this.#owned.withdraw(obligation, at)
         this.#writeOff(vertex, obligation, 'cancelled', CANCELLED_ERROR, at)
       }
     }
     this.#settleIfQuiet(vertex, at)
-  }
-
-  #sendCancel(obligation: Obligation, at: Step): void {
-    const { binding, id } = obligation
-    if (binding === undefined) return
-    const { to, toEngagement } = binding
-    const frame = {
-      kind: 'cancel',
-      job: this.#init.job,
-      obligation: id,
-      toEngagement,
-      ownerEngagement: this.engagement
-    } as const
-    at.out.push({ kind: 'send', to, frame })
   }
 
   /** I2: the signal to the owner leaves when the body is gone and nothing is owed, and not before. */

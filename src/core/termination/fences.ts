@@ -1,4 +1,4 @@
-import type { FencedPeer } from '../frames.ts'
+import type { FencedPeer, PendingFence } from '../frames.ts'
 import { type Engagement, type FenceId, type PeerId, ROOT_ENGAGEMENT } from '../ids.ts'
 import type { Vertex } from './vertex.ts'
 
@@ -15,7 +15,7 @@ export class Fences {
   }
 
   /** A fence is named by the engagement that it fences. */
-  add(fence: FenceId, peer: PeerId): void {
+  add({ fence, peer }: PendingFence): void {
     this.#upTo.set(peer, Math.max(fence, this.#upTo.get(peer) ?? 0))
     this.#unanswered.set(fence, peer)
   }

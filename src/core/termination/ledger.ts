@@ -1,5 +1,7 @@
 import type {
   Engage,
+  Exclusive,
+  FenceCause,
   Fenced,
   Leave,
   PendingFence,
@@ -18,12 +20,25 @@ import {
   type PeerId,
   sameBoot
 } from '../ids.ts'
-import { RETURNS_MAX } from '../limits.ts'
+import { LOST_ENGAGEMENTS_MAX } from '../limits.ts'
 import type { Step } from './effects.ts'
 import { LedgerState, ROOT_PATH } from './ledger-state.ts'
-import { CANCELLED_ERROR, handoffOf, LOST_ERROR, RETURNED_ERROR } from './obligation.ts'
+import {
+  backoffMs,
+  CANCELLED_ERROR,
+  DEADLINE_ERROR,
+  handoffOf,
+  JOB_LOSSES_ERROR,
+  LOST_ERROR,
+  mayReissue,
+  policyOf,
+  RETURNED_ERROR,
+  type Reissue,
+  unplaceableOutcome
+} from './obligation.ts'
 import type { LedgerRecord, SubmittedRecord } from './records.ts'
 import { PartialSettles } from './settle-frames.ts'
+import { Superseded } from './superseded.ts'
 import { LEASE_EXPIRY_MS } from './timing.ts'
 import { lostRecord, NOTHING } from './vertex.ts'
 
@@ -48,7 +63,8 @@ export interface HostProgress extends Omit<RenewItem, 'job' | 'engagement'> {
  * (termination.md 1.6; C5-C8, C12). It runs where the job was submitted; its host takes part in the job like any other.
  *
  * Every change of state is a record, applied by the same code now and at replay. Announcing is judged only by `#close`,
- * at the end of a step (C7): the root task has settled and no fence is open (I3).
+ * at the end of a step (C7): the root task has settled and no fence is open (I3). The records of one step are one
+ * write, so that a crash never comes between the opening of a fence and what it makes of the root task.
  */
 export class Ledger {
   readonly #init: LedgerInit
@@ -56,6 +72,12 @@ export class Ledger {
   readonly #expiresAt = new Map<PeerId, Monotonic>()
   readonly #progress = new Map<PeerId, HostProgress>()
   readonly #partial = new PartialSettles()
+  readonly #superseded = new Superseded()
+  #deadlineAt: Monotonic = Number.POSITIVE_INFINITY
+  /** The attempt that a host is being looked for. */
+  #placing: ObligationId | undefined
+  /** The host that gave the last attempt back, or failed it. */
+  #avoid: PeerId | undefined
 
   /** A new job, or the fold of `history` (the records after its `submitted`). */
   constructor(init: LedgerInit, submitted: SubmittedRecord, history: readonly LedgerRecord[] = []) {
@@ -78,12 +100,13 @@ export class Ledger {
     return [...this.#progress.values()]
   }
 
-  /** Begins a new job, or carries on after a restart: call once. */
-  start(at: LedgerStep): void {
+  /** Begins a new job, or carries on after a restart: call once. `wall`: milliseconds since 1970, for its deadline. */
+  start(wall: number, at: LedgerStep): void {
     // A host that was engaged before the restart may still work under its lease: it gets one whole lease to show up.
     for (const peer of this.#state.grants.keys()) this.#expiresAt.set(peer, at.now + LEASE_EXPIRY_MS)
-    this.#writeOffFenced(at)
-    this.#place(undefined, at)
+    const { submittedAt, policy } = this.#state.submitted
+    this.#recover('lost', at)
+    if ((policy?.deadlineMs ?? 0) > 0) this.#deadlineAt = at.now + submittedAt + (policy?.deadlineMs ?? 0) - wall
     this.#close(at)
   }
 
@@ -95,7 +118,7 @@ export class Ledger {
     }
     const grant = this.#state.grants.get(from)
     const lost = grant !== undefined && (!sameBoot(grant.boot, frame.boot) || frame.lost >= grant.engagement)
-    if (lost) this.#openFence(from, at)
+    if (lost) this.#openFence(from, 'lost', at)
     if (grant === undefined || lost) {
       const engagement = this.#state.engagementCounter + 1
       this.#record({ kind: 'granted', peer: from, engagement, boot: frame.boot }, at)
@@ -132,7 +155,7 @@ export class Ledger {
   leave(from: PeerId, frame: Leave, at: LedgerStep): void {
     const grant = this.#state.grants.get(from)
     if (grant?.engagement !== frame.engagement || !sameBoot(grant.boot, frame.boot)) return
-    this.#openFence(from, at)
+    this.#openFence(from, 'left', at)
     this.#close(at)
   }
 
@@ -140,7 +163,7 @@ export class Ledger {
   newBoot(peer: PeerId, boot: Boot, at: LedgerStep): void {
     const grant = this.#state.grants.get(peer)
     if (grant === undefined || grant.boot.incarnation >= boot.incarnation) return
-    this.#openFence(peer, at)
+    this.#openFence(peer, 'lost', at)
     this.#close(at)
   }
 
@@ -149,6 +172,13 @@ export class Ledger {
     if (waiting?.get(from) !== frame.engagement) return
     this.#record({ kind: 'fence-answered', fence: frame.fence, peer: from }, at)
     this.#close(at)
+  }
+
+  /** Whoever asks holds the task under its present name; what ran under an earlier one is gone when no fence is open (C5). */
+  permit(from: PeerId, { obligation }: Exclusive, at: LedgerStep): void {
+    const grant = this.#state.grants.get(from)
+    if (grant === undefined || !obligation.startsWith(`${grant.engagement}:`) || this.#state.openFences.size > 0) return
+    at.out.push({ kind: 'send', to: from, frame: { kind: 'permit', job: this.job, obligation } })
   }
 
   /** Binds the root task to a host and hands it off. False: choose again. */
@@ -172,7 +202,7 @@ export class Ledger {
     const obligation = this.#state.obligation
     if (obligation?.id !== id || obligation.binding !== undefined) return
     at.out.push({ kind: 'withdraw', job: this.job, obligation: id })
-    this.#settleHere('failed', error, at)
+    this.#settleHere(unplaceableOutcome(obligation), error, at)
     this.#close(at)
   }
 
@@ -186,22 +216,41 @@ export class Ledger {
     const settled = { kind: 'settled', job: this.job, obligation: frame.obligation } as const
     if (obligation?.id !== frame.obligation) {
       at.out.push({ kind: 'send', to: from, frame: settled })
-      return
+      return this.#late(from, frame, at)
     }
     if (obligation.binding?.to !== from) return
     const records = this.#partial.complete(frame)
     if (records === undefined) return
     at.out.push({ kind: 'send', to: from, frame: settled })
-    const back = frame.outcome === 'returned' || (frame.outcome === 'cancelled' && !this.#state.cancelRequested)
-    if (back) this.#takeBack(from, at)
-    // A tombstone: the host has never had the task, so it cannot write its record.
-    else if (frame.outcome === 'cancelled' && records.length === 0) this.#settleHere('cancelled', CANCELLED_ERROR, at)
-    else {
-      const { outcome, result, error } = frame
-      const lastEndedAt = at.now - frame.endedAgoMs - oneWayMs
-      this.#record({ kind: 'settled', obligation: obligation.id, outcome, result, error, records, lastEndedAt }, at)
-    }
+    this.#settled(from, frame, records, at.now - frame.endedAgoMs - oneWayMs, at)
     this.#close(at)
+  }
+
+  #settled(from: PeerId, frame: Settle, records: readonly Uint8Array[], lastEndedAt: Monotonic, at: LedgerStep): void {
+    const { obligation, cancelRequested } = this.#state
+    const { outcome, result, error } = frame
+    if (obligation === undefined || outcome === 'late') return
+    if (obligation.expired && outcome === 'cancelled') {
+      return this.#settleHere('failed', DEADLINE_ERROR, at, records.slice(1))
+    }
+    if (outcome === 'returned' && error === undefined) return this.#takeBack(from, 'left', at)
+    if (outcome === 'returned' || (outcome === 'cancelled' && !cancelRequested)) {
+      return this.#takeBack(from, 'returned', at)
+    }
+    if (outcome === 'failed' && !cancelRequested && mayReissue(obligation, 'failed')) {
+      return this.#reissue('failed', from, at)
+    }
+    // A tombstone: the host has never had the task, so it cannot write its record.
+    if (outcome === 'cancelled' && records.length === 0) return this.#settleHere('cancelled', CANCELLED_ERROR, at)
+    this.#record({ kind: 'settled', obligation: obligation.id, outcome, result, error, records, lastEndedAt }, at)
+  }
+
+  /** An attempt that was issued again has ended after all. */
+  #late(from: PeerId, frame: Settle, at: LedgerStep): void {
+    const end = this.#superseded.lateEnd(from, frame)
+    if (end === undefined || this.#state.announced) return
+    this.#record({ kind: 'late', record: this.#init.encodeRecord(end) }, at)
+    at.out.push({ kind: 'late', job: this.job, path: end.path, peer: from })
   }
 
   /** The user wants the job to stop. Idempotent; the job is over only when everything is quiet. */
@@ -220,7 +269,8 @@ export class Ledger {
   /** Opens a fence for every engagement whose lease cannot be valid any more. */
   tick(at: LedgerStep): void {
     if (this.#state.announced) return
-    for (const [peer, expiresAt] of [...this.#expiresAt]) if (at.now >= expiresAt) this.#openFence(peer, at)
+    for (const [peer, expiresAt] of [...this.#expiresAt]) if (at.now >= expiresAt) this.#openFence(peer, 'lost', at)
+    if (at.now >= this.#deadlineAt) this.#expire(at)
     this.#close(at)
   }
 
@@ -228,70 +278,96 @@ export class Ledger {
   resend(peer: PeerId | undefined, at: LedgerStep): void {
     const to = this.#state.obligation?.binding?.to
     if (to !== undefined && (peer === undefined || peer === to)) {
-      if (this.#state.cancelRequested) this.#sendCancel(at)
+      if (this.#state.cancelRequested || this.#state.obligation?.expired) this.#sendCancel(at)
       else if (peer !== undefined) this.#handoff(at)
     }
-    for (const [fence, { peer: lost, waiting }] of this.#state.openFences) {
+    for (const [fence, { peer: lost, cause, waiting }] of this.#state.openFences) {
       for (const [waited, engagement] of waiting) {
-        if (peer === undefined || peer === waited) this.#sendFence(fence, lost, waited, engagement, at)
+        if (peer === undefined || peer === waited) this.#sendFence({ fence, peer: lost, cause }, waited, engagement, at)
       }
     }
   }
 
-  #openFence(peer: PeerId, at: LedgerStep): void {
+  #openFence(peer: PeerId, why: 'left' | 'lost', at: LedgerStep): void {
     const grant = this.#state.grants.get(peer)
     this.#expiresAt.delete(peer)
     this.#progress.delete(peer)
     if (grant === undefined) return
     const fence = grant.engagement
-    this.#record({ kind: 'fence-opened', fence, peer }, at)
+    const tooMany = why === 'lost' && this.#state.lostEngagements >= LOST_ENGAGEMENTS_MAX
+    const cause = tooMany ? 'final' : why
+    this.#record({ kind: 'fence-opened', fence, peer, cause }, at)
     at.out.push({
       kind: 'log',
       level: 'warn',
       message: 'fence opened',
-      fields: { job: this.job, peer, engagement: fence }
+      fields: { job: this.job, peer, engagement: fence, cause }
     })
     for (const [waited, engagement] of this.#state.openFences.get(fence)?.waiting ?? []) {
-      this.#sendFence(fence, peer, waited, engagement, at)
+      this.#sendFence({ fence, peer, cause }, waited, engagement, at)
     }
-    this.#writeOffFenced(at)
+    this.#recover(cause, at)
   }
 
-  /** What was handed to a fenced engagement is lost. */
-  #writeOffFenced(at: LedgerStep): void {
-    const hit = this.#state.obligation?.binding
-    if (hit === undefined || !this.#state.fences.covers(hit.to, hit.toEngagement)) return
-    this.#settleHere('lost', LOST_ERROR, at)
+  /** What was handed to a fenced engagement is issued again, unless that makes no sense any more. */
+  #recover(cause: FenceCause, at: LedgerStep): void {
+    const { obligation, fences, cancelRequested } = this.#state
+    const hit = obligation?.binding
+    if (obligation === undefined || hit === undefined || !fences.covers(hit.to, hit.toEngagement)) return
+    if (cancelRequested) return this.#settleHere('cancelled', CANCELLED_ERROR, at)
+    if (obligation.expired) return this.#settleHere('failed', DEADLINE_ERROR, at)
+    if (cause === 'final') return this.#settleHere('lost', JOB_LOSSES_ERROR, at)
+    if (!mayReissue(obligation, cause)) return this.#settleHere('lost', LOST_ERROR, at)
+    this.#superseded.add(obligation)
+    this.#reissue(cause, undefined, at)
   }
 
-  #sendFence(fence: number, peer: PeerId, to: PeerId, yourEngagement: Engagement, at: LedgerStep): void {
-    at.out.push({ kind: 'send', to, frame: { kind: 'fence', job: this.job, fence, peer, yourEngagement } })
+  #sendFence(pending: PendingFence, to: PeerId, yourEngagement: Engagement, at: LedgerStep): void {
+    at.out.push({ kind: 'send', to, frame: { kind: 'fence', job: this.job, ...pending, yourEngagement } })
   }
 
   #pendingFences(from: PeerId): PendingFence[] {
     const pending: PendingFence[] = []
-    for (const [fence, { peer, waiting }] of this.#state.openFences)
-      if (waiting.has(from)) pending.push({ fence, peer })
+    for (const [fence, { peer, cause, waiting }] of this.#state.openFences)
+      if (waiting.has(from)) pending.push({ fence, peer, cause })
     return pending
   }
 
-  #place(avoid: PeerId | undefined, at: LedgerStep): void {
-    const obligation = this.#state.obligation
-    if (obligation === undefined || obligation.binding !== undefined) return
-    if (this.#state.cancelRequested) return this.#settleHere('cancelled', CANCELLED_ERROR, at)
+  /** An exclusive task waits until no fence is open (C5). */
+  #place(at: LedgerStep): void {
+    const { obligation, openFences, cancelRequested, submitted } = this.#state
+    if (obligation === undefined || obligation.binding !== undefined || obligation.id === this.#placing) return
+    if (cancelRequested) return this.#settleHere('cancelled', CANCELLED_ERROR, at)
+    if (policyOf(obligation.task).exclusive && openFences.size > 0) return
     const { id, task } = obligation
-    at.out.push({ kind: 'place', job: this.job, obligation: id, task, on: this.#state.submitted.on, avoid })
+    this.#placing = id
+    const where = { on: submitted.on, avoid: this.#avoid, notBefore: at.now + backoffMs(obligation) }
+    at.out.push({ kind: 'place', job: this.job, obligation: id, task, ...where })
+  }
+
+  #reissue(why: Reissue, avoid: PeerId | undefined, at: LedgerStep): void {
+    this.#avoid = avoid
+    this.#record({ kind: 'reissued', obligation: this.#state.nextId(), why }, at)
   }
 
   /** The host gave the root task back: another attempt, unless that makes no sense any more. */
-  #takeBack(from: PeerId, at: LedgerStep): void {
+  #takeBack(from: PeerId, why: 'left' | 'returned', at: LedgerStep): void {
     const obligation = this.#state.obligation
     if (obligation === undefined) return
     if (this.#state.cancelRequested) return this.#settleHere('cancelled', CANCELLED_ERROR, at)
-    if (obligation.returns >= RETURNS_MAX) return this.#settleHere('failed', RETURNED_ERROR, at)
-    const nothing = { result: NOTHING, error: undefined, records: [], lastEndedAt: at.now }
-    this.#record({ kind: 'settled', obligation: obligation.id, outcome: 'returned', ...nothing }, at)
-    this.#place(from, at)
+    if (obligation.expired) return this.#settleHere('failed', DEADLINE_ERROR, at)
+    if (!mayReissue(obligation, why)) return this.#settleHere('failed', RETURNED_ERROR, at)
+    this.#reissue(why, from, at)
+  }
+
+  /** The job's deadline has passed: its root task is cancelled, and settles as failed. */
+  #expire(at: LedgerStep): void {
+    const obligation = this.#state.obligation
+    if (obligation === undefined || obligation.expired || this.#state.cancelRequested) return
+    obligation.expired = true
+    if (obligation.binding !== undefined) return this.#sendCancel(at)
+    at.out.push({ kind: 'withdraw', job: this.job, obligation: obligation.id })
+    this.#settleHere('failed', DEADLINE_ERROR, at)
   }
 
   #handoff(at: LedgerStep): void {
@@ -313,11 +389,16 @@ export class Ledger {
     at.out.push({ kind: 'send', to, frame })
   }
 
-  /** The root itself settles its task, because no host will. */
-  #settleHere(outcome: 'failed' | 'lost' | 'cancelled', error: TaskError, at: LedgerStep): void {
+  /** The root itself settles its task, because no host will. `below`: what is known of its descendants. */
+  #settleHere(
+    outcome: 'failed' | 'lost' | 'cancelled',
+    error: TaskError,
+    at: LedgerStep,
+    below: readonly Uint8Array[] = []
+  ): void {
     const obligation = this.#state.obligation
     if (obligation === undefined) return
-    const records = [this.#init.encodeRecord(lostRecord(obligation, this.#init.self, outcome, error))]
+    const records = [this.#init.encodeRecord(lostRecord(obligation, this.#init.self, outcome, error)), ...below]
     const nothing = { result: NOTHING, lastEndedAt: at.now }
     this.#record({ kind: 'settled', obligation: obligation.id, outcome, error, records, ...nothing }, at)
   }
@@ -327,8 +408,9 @@ export class Ledger {
     at.records.push(record)
   }
 
-  /** I3: announced exactly once, when nothing is owed and no fence is open; `done` goes to all who took part. */
+  /** The end of every step. I3: announced exactly once, when nothing is owed and no fence is open; `done` goes to all who took part. */
   #close(at: LedgerStep): void {
+    this.#place(at)
     if (this.#state.announced || this.#state.obligation !== undefined || this.#state.openFences.size > 0) return
     const engaged = [...this.#state.grants.keys()]
     this.#record({ kind: 'announced' }, at)

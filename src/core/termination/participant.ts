@@ -11,7 +11,7 @@ import {
 import type { Step } from './effects.ts'
 import { EngagedTree } from './engaged-tree.ts'
 import { Fences } from './fences.ts'
-import { ENGAGE_RETRY_MS, LEASE_MS } from './timing.ts'
+import { ABANDONED_AFTER_MS, ENGAGE_RETRY_MS, LEASE_MS } from './timing.ts'
 import type { BodyEnd } from './vertex.ts'
 
 export interface ParticipantInit {
@@ -44,7 +44,9 @@ export class Participant {
   /** Engagement that is over while `#dying` bodies are not yet reaped. */
   #losing: Engagement = 0
   readonly #dying = new Set<ObligationId>()
-  #state: 'open' | 'leaving' | 'left' | 'over' = 'open'
+  /** When the last engagement ended; undefined while there is one, or when its root is given up. */
+  #endedAt: Monotonic | undefined
+  #state: 'open' | 'abandoned' | 'leaving' | 'left' | 'over' = 'open'
 
   constructor(init: ParticipantInit) {
     this.#init = init
@@ -70,11 +72,6 @@ export class Participant {
     return (this.#tree?.idle ?? true) && this.#dying.size === 0
   }
 
-  /** Waiting would not let more of the job be settled here, unless its children elsewhere end. */
-  get atRest(): boolean {
-    return (this.#tree?.atRest ?? true) && this.#dying.size === 0
-  }
-
   /** The engagement's tree, if its lease is not over. Every entry goes through here. */
   live(at: Step): EngagedTree | undefined {
     if (this.#tree !== undefined && at.now >= this.#leaseUntil) this.#selfFence('its lease is over', at)
@@ -91,6 +88,11 @@ export class Participant {
   /** The tree as it stands, for display and tests; acts on nothing. */
   peek(): EngagedTree | undefined {
     return this.#tree
+  }
+
+  /** Milliseconds until the lease ends unless it is renewed; undefined without an engagement. */
+  leaseLeft(now: Monotonic): number | undefined {
+    return this.#tree === undefined ? undefined : this.#leaseUntil - now
   }
 
   renewItem(): RenewItem | undefined {
@@ -124,6 +126,7 @@ export class Participant {
       this.#leaseUntil = frame.sentAt + LEASE_MS
       this.#engagedAt = frame.sentAt
       this.#askedAt = undefined
+      this.#endedAt = undefined
       at.out.push({ kind: 'engaged', job, engagement })
     } else if (this.#tree.engagement !== frame.engagement) {
       return
@@ -153,21 +156,33 @@ export class Participant {
   done(from: PeerId, at: Step): void {
     if (from !== this.root || this.#state === 'over') return
     this.#state = 'over'
-    this.#end('the job is over', at)
+    this.#end('the job is over', false, at)
   }
 
   /** Call at least once per RENEW_INTERVAL_MS. */
   tick(at: Step): void {
-    if (this.live(at) === undefined && (this.#lostMax > 0 || this.#askedAt !== undefined)) this.engage(at)
+    const tree = this.live(at)
+    if (tree !== undefined) return tree.tick(at)
+    if (this.#lostMax > 0 || this.#askedAt !== undefined) this.engage(at)
+    if (this.#state !== 'open' || this.#endedAt === undefined || at.now - this.#endedAt < ABANDONED_AFTER_MS) return
+    this.#state = 'abandoned'
+    at.out.push({ kind: 'abandoned', job: this.job, root: this.root })
   }
 
   /** Gives the engagement up for good; LEAVE follows once all bodies are reaped (C12). Idempotent. */
   leave(at: Step): void {
     this.live(at)
-    if (this.#state !== 'open') return
+    if (this.#state !== 'open' && this.#state !== 'abandoned') return
     this.#state = 'leaving'
-    this.#selfFence('the daemon is stopping', at)
+    this.#selfFence('the daemon is stopping', at, false)
     if (this.#dying.size === 0) this.#left(at)
+  }
+
+  /** This machine was asleep: what its clock says of leases, held or asked for, is not true any more. */
+  slept(at: Step): void {
+    this.#selfFence('this machine was asleep', at)
+    this.#askedAt = undefined
+    this.#firstAskedAt = Number.POSITIVE_INFINITY
   }
 
   /** A body is gone, with all its processes. */
@@ -183,33 +198,39 @@ export class Participant {
   }
 
   /** A new link, or (without a peer) the slow timer: send again what may have been missed. */
-  resend(peer: PeerId | undefined, at: Step): void {
+  resend(peer: PeerId | undefined, linked: (peer: PeerId) => boolean, at: Step): void {
     const tree = this.live(at)
-    if (tree !== undefined) return tree.resend(peer, at)
+    if (tree !== undefined) return tree.resend(peer, linked, at)
     if (peer !== undefined && peer !== this.root) return
     if (this.#lostMax === 0 && this.#askedAt === undefined) return
+    if (this.#state === 'abandoned') {
+      if (peer === undefined) return
+      this.#state = 'open'
+      this.#endedAt = at.now
+    }
     this.#askedAt = undefined
     this.engage(at)
   }
 
   #renew(sentAt: Monotonic, pending: Grant['pendingFences'], at: Step): void {
     this.#leaseUntil = Math.max(this.#leaseUntil, sentAt + LEASE_MS)
-    for (const { fence, peer } of pending) this.#tree?.fence({ fence, peer }, at)
+    for (const fence of pending) this.#tree?.fence(fence, at)
   }
 
-  #selfFence(reason: string, at: Step): void {
+  #selfFence(reason: string, at: Step, hard = true): void {
     if (this.#tree === undefined) return
     this.#losing = this.#tree.engagement
     const fields = { job: this.job, engagement: this.#losing, reason }
     at.out.push({ kind: 'log', level: 'warn', message: 'engagement given up', fields })
-    this.#end(reason, at)
+    this.#end(reason, hard, at)
     if (this.#dying.size === 0) this.#lostMax = this.#losing
   }
 
-  #end(reason: string, at: Step): void {
-    for (const id of this.#tree?.abandon(reason, at) ?? []) this.#dying.add(id)
+  #end(reason: string, hard: boolean, at: Step): void {
+    for (const id of this.#tree?.abandon(reason, hard, at) ?? []) this.#dying.add(id)
     this.#tree = undefined
     this.#askedAt = undefined
+    this.#endedAt = at.now
     at.out.push({ kind: 'disengaged', job: this.job })
   }
 

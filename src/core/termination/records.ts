@@ -1,5 +1,6 @@
-import type { Outcome, TaskError } from '../frames.ts'
+import type { FenceCause, Outcome, TaskError, TaskPolicy } from '../frames.ts'
 import type { Boot, Engagement, FenceId, JobId, Monotonic, ObligationId, PeerId, TaskPath } from '../ids.ts'
+import type { Reissue } from './obligation.ts'
 
 /**
  * What the root of a job writes into the journal; its state is the fold of these (C7). A record is durable before any
@@ -23,14 +24,18 @@ export type LedgerRecord =
   | {
       readonly kind: 'settled'
       readonly obligation: ObligationId
-      readonly outcome: Outcome
+      readonly outcome: Exclude<Outcome, 'returned' | 'late'>
       readonly result: Uint8Array
       readonly error: TaskError | undefined
       readonly records: readonly Uint8Array[]
       /** When the last body of the subtree ended, by the root's monotonic clock; void after a restart. */
       readonly lastEndedAt: Monotonic
     }
-  | { readonly kind: 'fence-opened'; readonly fence: FenceId; readonly peer: PeerId }
+  /** The root task is to be tried again, as `obligation`. */
+  | { readonly kind: 'reissued'; readonly obligation: ObligationId; readonly why: Reissue }
+  /** An attempt of the root task that had been issued again has ended after all: encoded record of its end. */
+  | { readonly kind: 'late'; readonly record: Uint8Array }
+  | { readonly kind: 'fence-opened'; readonly fence: FenceId; readonly peer: PeerId; readonly cause: FenceCause }
   | { readonly kind: 'fence-answered'; readonly fence: FenceId; readonly peer: PeerId }
   | { readonly kind: 'cancel-requested' }
   | { readonly kind: 'announced' }
@@ -44,6 +49,8 @@ export interface SubmittedRecord {
   /** The only peer that may run the root task. */
   readonly on: PeerId | undefined
   readonly traceparent: string
+  /** Undefined: DEFAULT_POLICY. Its deadline counts from `submittedAt`. */
+  readonly policy?: TaskPolicy | undefined
   /** Wall clock, milliseconds since 1970. */
   readonly submittedAt: number
 }

@@ -18,6 +18,12 @@ export const LEASE_MARGIN_MS = 250
 /** The root may take an engagement for lost this long after it last heard a renewal. */
 export const LEASE_EXPIRY_MS = LEASE_MS * (1 + 3 * CLOCK_DRIFT) + KILL_GRACE_MS + LEASE_MARGIN_MS
 
+/**
+ * A root that has not answered for this long after an engagement ended is taken to be gone: its job is logged as abandoned
+ * and asked for again only when there is a link to it.
+ */
+export const ABANDONED_AFTER_MS = 60_000
+
 /** An ENGAGE without an answer is sent again after this. */
 export const ENGAGE_RETRY_MS = 1_000
 

@@ -20,7 +20,7 @@ export function judge(records: readonly Pick<TaskRecord, 'path' | 'outcome'>[], 
   const counts = { completed: 0, failed: 0, lost: 0, cancelled: 0 }
   const lostPaths: TaskPath[] = []
   for (const { path, outcome } of records) {
-    if (outcome === 'returned') continue
+    if (outcome === 'returned' || outcome === 'late') continue
     counts[outcome] += 1
     if (outcome === 'lost') lostPaths.push(path)
   }

@@ -21,7 +21,7 @@ export interface Vertex {
   /** Children spawned so far. */
   children: number
   end: BodyEnd | undefined
-  /** What to settle as after `cancelling`. */
+  /** What to settle as after `cancelling`, or once a running body that is being moved is gone. */
   cancelAs: { readonly outcome: 'cancelled' | 'returned' | 'failed'; readonly error: TaskError | undefined } | undefined
   /** Encoded records of settled descendants. */
   readonly records: Uint8Array[]
@@ -71,7 +71,12 @@ export function ownRecord(vertex: Vertex, peer: PeerId, outcome: Outcome, error:
 }
 
 /** Record of an attempt that will never report for itself, written by its owner `self`. */
-export function lostRecord(obligation: Obligation, self: PeerId, outcome: Outcome, error: TaskError): TaskRecord {
+export function lostRecord(
+  obligation: Obligation,
+  self: PeerId,
+  outcome: Outcome,
+  error: TaskError | undefined
+): TaskRecord {
   const { path, capability } = obligation.task
   const peer = obligation.binding?.to ?? self
   const nothing = { resultDigest: '', result: NOTHING, startedAt: 0, endedAt: 0 }

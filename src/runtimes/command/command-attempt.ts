@@ -52,9 +52,10 @@ export class CommandAttempt implements Attempt {
     this.#log = new LogReader(new AttemptLog(settings.clock, line => handlers.log(line)))
   }
 
-  kill(reason: string): void {
-    this.#settings.logger.debug('killing', { task: this.#task.taskId, attempt: this.#task.attemptId, reason })
+  kill(reason: string, hard: boolean): void {
+    this.#settings.logger.debug('killing', { task: this.#task.taskId, attempt: this.#task.attemptId, reason, hard })
     this.#end('killed')
+    if (hard) void this.#jail?.end(true)
   }
 
   /** Nothing to do: a command learns about its children by asking on the control socket. */
@@ -110,7 +111,7 @@ export class CommandAttempt implements Attempt {
     const argv = fillArgv(template, this.#task.input)
     const program = findProgram(template.program, cwd, environment.PATH)
     try {
-      this.#jail = jails.open()
+      this.#jail = jails.open(this.#task.jobId, this.#task.leaseLeftMs)
     } catch (error) {
       logger.error('no jail for a task', { task: this.#task.taskId, error })
       return { kind: 'returned', reason: error instanceof Error ? error.message : String(error) }

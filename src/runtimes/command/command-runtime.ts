@@ -72,7 +72,7 @@ class CommandRuntime implements AgentRuntime {
 
   async stop(): Promise<void> {
     this.#stopped = true
-    for (const attempt of this.#running.keys()) attempt.kill('the daemon stops')
+    for (const attempt of this.#running.keys()) attempt.kill('the daemon stops', false)
     await Promise.all(this.#running.values())
   }
 }

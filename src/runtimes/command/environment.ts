@@ -25,6 +25,7 @@ export function taskEnvironment(
     STARLING_TASK: task.taskId,
     STARLING_SOCKET: socket,
     STARLING_ATTEMPT: String(task.attempt),
+    STARLING_FENCING_TOKEN: task.fencingToken,
     TRACEPARENT: task.traceparent
   }
 }

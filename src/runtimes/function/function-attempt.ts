@@ -46,6 +46,10 @@ export class FunctionAttempt implements Attempt {
     return this.#init.task.attemptId
   }
 
+  get job(): string {
+    return this.#init.task.jobId
+  }
+
   get capability(): string {
     return this.#init.task.capability
   }

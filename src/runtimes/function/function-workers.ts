@@ -6,6 +6,9 @@ import { FunctionAttempt } from './function-attempt.ts'
 /** Worker processes connected to one daemon: some per core, with room. */
 export const WORKERS_MAX = 256
 
+/** A lease is renewed once a second; to tell of it more often would tell nothing. */
+const LEASES_TOLD_MS = 900
+
 export interface FunctionWorkersInit {
   readonly clock: Clock
   readonly logger: Logger
@@ -25,6 +28,7 @@ export class FunctionWorkers {
   /** Slots by capability of each worker that serves something. */
   readonly #workers = new Map<WorkerConnection, Map<string, number>>()
   readonly #attempts = new Map<string, FunctionAttempt>()
+  #leasesToldAt = Number.NEGATIVE_INFINITY
 
   constructor(init: FunctionWorkersInit) {
     this.#init = init
@@ -128,6 +132,25 @@ export class FunctionWorkers {
     this.#attempts.set(task.attemptId, attempt)
     queueMicrotask(() => attempt.run())
     return attempt
+  }
+
+  /** Tells each worker what is left of the leases under which it works, every LEASES_TOLD_MS at the most. */
+  leases(left: ReadonlyMap<string, number>): void {
+    const now = this.#init.clock.now()
+    if (now - this.#leasesToldAt < LEASES_TOLD_MS) return
+    this.#leasesToldAt = now
+    const jobsOf = new Map<WorkerConnection, Set<string>>()
+    for (const { connection, job } of this.#attempts.values()) {
+      const jobs = jobsOf.get(connection) ?? new Set()
+      jobsOf.set(connection, jobs.add(job))
+    }
+    for (const [connection, jobs] of jobsOf) {
+      const leases = [...jobs].flatMap(jobId => {
+        const leftMs = left.get(jobId)
+        return leftMs === undefined ? [] : [{ jobId, leftMs }]
+      })
+      if (leases.length > 0) connection.leases(leases)
+    }
   }
 
   #choose(capability: string): WorkerConnection | undefined {

@@ -84,6 +84,14 @@ export class Cgroup {
     return join(this.#directory, 'cgroup.procs')
   }
 
+  /** The groups below it whose names are meant; none when there is no such directory any more. */
+  children(isMeant: (name: string) => boolean): Cgroup[] {
+    if (!existsSync(this.#directory)) return []
+    const entries = readdirSync(this.#directory, { withFileTypes: true })
+    const meant = entries.filter(entry => entry.isDirectory() && isMeant(entry.name))
+    return meant.map(({ name }) => new Cgroup(join(this.#directory, name)))
+  }
+
   /** @throws the error of mkdir(2). */
   create(): void {
     mkdirSync(this.#directory, { recursive: true })

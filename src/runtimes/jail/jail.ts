@@ -25,6 +25,7 @@ const STUCK_INTERVAL_MS = 500
 export type JailKind = 'cgroup' | 'marks' | 'groups'
 
 export interface JailInit {
+  readonly job: string
   readonly mark: Mark
   /** Value of JAIL_VARIABLE in the daemon's own environment. */
   readonly inherited: string | undefined
@@ -42,9 +43,15 @@ export class Jail {
   readonly #init: JailInit
   readonly #leaders = new Set<number>()
   #ending: Promise<void> | undefined
+  /** SIGKILL from then on. */
+  #killAt = Number.POSITIVE_INFINITY
 
   constructor(init: JailInit) {
     this.#init = init
+  }
+
+  get job(): string {
+    return this.#init.job
   }
 
   /**
@@ -53,7 +60,7 @@ export class Jail {
    * @throws what `spawn` throws for strings with NUL
    */
   spawn(program: string, args: readonly string[], options: SpawnOptions): ChildProcess {
-    const { mark, inherited, cgroup, supervisor } = this.#init
+    const { job, mark, inherited, cgroup, supervisor } = this.#init
     const [file, all] =
       cgroup === undefined ? [program, args] : [SHELL, ['-c', ENTER_SCRIPT, cgroup.procsFile, program, ...args]]
     const child = spawn(file, [...all], {
@@ -64,36 +71,40 @@ export class Jail {
     })
     if (child.pid !== undefined) {
       this.#leaders.add(child.pid)
-      supervisor.add(child.pid)
+      supervisor.add(child.pid, job)
     }
     return child
   }
 
   /**
    * Empties the jail: SIGTERM to all, after KILL_GRACE_MS SIGKILL to whatever is left or new, again and again. Resolves
-   * when every process of it is gone, at once when none is left. Idempotent.
+   * when every process of it is gone, at once when none is left. Idempotent. `hard`: SIGKILL from the start, also when an
+   * end without it is under way.
    */
-  end(): Promise<void> {
+  end(hard = false): Promise<void> {
+    if (hard) this.#killAt = Number.NEGATIVE_INFINITY
     this.#ending ??= this.#empty()
     return this.#ending
   }
 
   async #empty(): Promise<void> {
     const { clock, logger, mark, cgroup, supervisor } = this.#init
-    const killAt = clock.now() + KILL_GRACE_MS
+    const begunAt = clock.now()
+    this.#killAt = Math.min(this.#killAt, begunAt + KILL_GRACE_MS)
     let look = await this.#look()
     // Each only once: some programs take a second SIGTERM for impatience.
-    if (!look.empty) this.#signal(look.pids.length > 0 ? look.pids : look.groups, 'SIGTERM')
-    let reportAt = killAt + STUCK_MS
+    if (!look.empty && this.#killAt > begunAt) this.#signal(look.pids.length > 0 ? look.pids : look.groups, 'SIGTERM')
+    let reportAt = begunAt + KILL_GRACE_MS + STUCK_MS
     let interval = LOOK_INTERVAL_MS
     while (!look.empty) {
+      if (clock.now() >= this.#killAt) {
+        cgroup?.kill()
+        // Groups first: the kernel signals a whole group at once, also what it forks meanwhile.
+        this.#signal([...look.groups, ...look.pids], 'SIGKILL')
+      }
       await this.#wait(interval)
       look = await this.#look()
-      if (look.empty || clock.now() < killAt) continue
-      cgroup?.kill()
-      // Groups first: the kernel signals a whole group at once, also what it forks meanwhile.
-      this.#signal([...look.groups, ...look.pids], 'SIGKILL')
-      if (clock.now() < reportAt) continue
+      if (look.empty || clock.now() < reportAt) continue
       logger.warn('processes of a task do not end', { jail: markText(mark), pids: look.pids })
       reportAt = clock.now() + STUCK_MS
       interval = STUCK_INTERVAL_MS

@@ -17,7 +17,7 @@ export interface Mark {
   readonly jail: string
 }
 
-const MARK_PATTERN = /^([0-9a-f]{16}):([A-Za-z0-9_-]{1,64}):([a-z0-9]{1,32})$/
+const MARK_PATTERN = /^([0-9a-f]{16}):([A-Za-z0-9_-]{1,64}):([a-z0-9]{1,64})$/
 
 export function markText(mark: Mark): string {
   return `${mark.home}:${mark.boot}:${mark.jail}`

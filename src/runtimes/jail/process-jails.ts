@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { StarlingError } from '../../core/index.ts'
-import type { Clock, Logger } from '../../ports/index.ts'
+import type { Clock, Logger, Watchdog } from '../../ports/index.ts'
 import { Cgroup, cgroupWritable, ownCgroup } from './cgroup.ts'
 import { homeId } from './home-id.ts'
 import { Jail, type JailKind } from './jail.ts'
@@ -8,6 +8,7 @@ import { bootCgroupName, isBootName, JAIL_VARIABLE, type Mark } from './mark.ts'
 import { OutputPipes } from './output-pipes.ts'
 import { processTableAvailable } from './process-table.ts'
 import { Supervisor } from './supervisor.ts'
+import { jailName } from './supervisor-task.ts'
 import { TableReader } from './table-reader.ts'
 
 /** In the home directory; holds nothing but pipes of the running daemon. */
@@ -28,7 +29,7 @@ export interface ProcessJailsInit {
  * Makes jails: sets of processes that end together and of which nothing is left afterwards, also when the daemon is
  * killed (a supervisor process sees to it, see `Supervisor`). One per daemon, shared by all its runtimes.
  */
-export class ProcessJails {
+export class ProcessJails implements Watchdog {
   readonly #home: string
   readonly #boot: string
   readonly #clock: Clock
@@ -64,19 +65,22 @@ export class ProcessJails {
   }
 
   /**
-   * An empty jail. The supervisor knows it before anything is started in it. The first call tries control groups and
-   * starts the supervisor (some milliseconds).
+   * An empty jail for a task of `job`, whose lease ends after `leaseLeftMs` unless `leases` says otherwise. The supervisor
+   * knows it before anything is started in it. The first call tries control groups and starts the supervisor (some
+   * milliseconds).
    * @throws StarlingError LIMIT_REACHED when no supervisor can be started; errors of the file system
    */
-  open(): Jail {
+  open(job: string, leaseLeftMs: number): Jail {
     this.#opened ??= this.#prepare()
     const { kind, cgroup, supervisor } = this.#opened
     supervisor.ensure()
+    supervisor.lease(job, leaseLeftMs)
     this.#count += 1
-    const mark: Mark = { home: this.#home, boot: this.#boot, jail: `j${this.#count}` }
+    const mark: Mark = { home: this.#home, boot: this.#boot, jail: jailName(job, this.#count) }
     const group = cgroup === undefined ? undefined : new Cgroup(join(cgroup, mark.jail))
     group?.create()
     const jail = new Jail({
+      job,
       mark,
       inherited: process.env[JAIL_VARIABLE],
       kind,
@@ -85,10 +89,23 @@ export class ProcessJails {
       tables: this.#tables,
       clock: this.#clock,
       logger: this.#logger,
-      emptied: () => this.#jails.delete(jail)
+      emptied: () => this.#emptied(jail)
     })
     this.#jails.add(jail)
     return jail
+  }
+
+  leases(left: ReadonlyMap<string, number>): void {
+    const jobs = new Set([...this.#jails].map(({ job }) => job))
+    for (const job of jobs) {
+      const leftMs = left.get(job)
+      if (leftMs !== undefined) this.#opened?.supervisor.lease(job, leftMs)
+    }
+  }
+
+  #emptied(jail: Jail): void {
+    this.#jails.delete(jail)
+    if (![...this.#jails].some(({ job }) => job === jail.job)) this.#opened?.supervisor.forget(jail.job)
   }
 
   /** Ends all jails and dismisses the supervisor; resolves when nothing is left. Idempotent; no `open` afterwards. */

@@ -1,58 +1,74 @@
 /**
  * Program of the supervisor process: waits until its daemon is gone, kills what the daemon has left behind, ends. While
- * the daemon is there but silent (stopped), it kills its tasks at the end of their lease and goes on waiting.
+ * the daemon is there, it kills the tasks of a job at the end of the job's lease, should the daemon not have done so: a
+ * daemon that is stopped (SIGSTOP) or stuck cannot.
  *
- * Its only argument is a `SupervisorTask` as JSON. On stdin the daemon names the leaders of its jails, one a line: `+PID`
- * when started, `-PID` when gone. The end of stdin means that the daemon is gone, by whatever means: the kernel closes
- * the pipe. An empty line is a sign of life. Nothing depends on those lines but processes that have wiped their environment: all others carry the mark.
+ * Its only argument is a `SupervisorTask` as JSON. On stdin the daemon tells, one a line: `+PID JOB` and `-PID`, the
+ * leaders of its jails, when started and when gone; `~DEADLINE JOB`, the end of a job's lease by `machineTime`. The end of
+ * stdin means that the daemon is gone, by whatever means: the kernel closes the pipe. The leaders matter only for
+ * processes that have wiped their environment: all others carry the mark.
  */
 import { createInterface } from 'node:readline'
 import { Cgroup } from './cgroup.ts'
-import type { Mark } from './mark.ts'
-import { DAEMON_SILENT_MS, SILENCE_CHECK_MS, SUPERVISOR_LIMIT_MS, type SupervisorTask } from './supervisor-task.ts'
-import { sweep } from './sweep.ts'
+import {
+  isJailOf,
+  LEASE_CHECK_MS,
+  LEASE_SWEEP_LIMIT_MS,
+  machineTime,
+  SUPERVISOR_LIMIT_MS,
+  type SupervisorTask
+} from './supervisor-task.ts'
+import { type SweepTarget, sweep } from './sweep.ts'
 
 const task: SupervisorTask = JSON.parse(process.argv[2] ?? '')
-const leaders = new Set<number>()
+/** Job of each leader. */
+const leaders = new Map<number, string>()
+const deadlines = new Map<string, number>()
+const boot = task.cgroup === undefined ? undefined : new Cgroup(task.cgroup)
 
 // A signal to stop the daemon may reach its whole group or terminal; this process has to outlive it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGPIPE'] as const) process.on(signal, () => {})
 process.title = 'starling-supervisor'
 
-const target = {
-  matches: (mark: Mark) => mark.home === task.home && mark.boot === task.boot,
-  leaders,
-  cgroups: task.cgroup === undefined ? [] : [new Cgroup(task.cgroup)]
+function targetOf(job: string | undefined): SweepTarget {
+  const isMeant = (jail: string) => job === undefined || isJailOf(jail, job)
+  const meant = [...leaders].filter(([, leaderOf]) => job === undefined || leaderOf === job)
+  return {
+    matches: mark => mark.home === task.home && mark.boot === task.boot && isMeant(mark.jail),
+    leaders: new Set(meant.map(([pid]) => pid)),
+    cgroups: job === undefined ? (boot === undefined ? [] : [boot]) : (boot?.children(isMeant) ?? [])
+  }
 }
 
-// The watchdog of the leases, outside of the daemon's event loop: a stopped daemon cannot end its tasks itself.
-let heardAt = performance.now()
-let checkedAt = heardAt
 let sweeping = false
 const watchdog = setInterval(async () => {
-  const now = performance.now()
-  // This process was stopped too: what the daemon has said meanwhile is still unread.
-  if (now - checkedAt > DAEMON_SILENT_MS / 2) heardAt = now
-  checkedAt = now
-  if (sweeping || now - heardAt < DAEMON_SILENT_MS) return
+  if (sweeping) return
   sweeping = true
-  await sweep(target, SUPERVISOR_LIMIT_MS, true)
+  const now = machineTime()
+  for (const [job, deadline] of [...deadlines]) {
+    if (now < deadline) continue
+    deadlines.delete(job)
+    await sweep(targetOf(job), LEASE_SWEEP_LIMIT_MS, true)
+  }
   sweeping = false
-}, SILENCE_CHECK_MS)
+}, LEASE_CHECK_MS)
+
+function read(line: string): void {
+  const [word = '', job = ''] = line.split(' ')
+  const number = Number(word.slice(1))
+  if (!(number > 1)) return
+  if (word.startsWith('+')) leaders.set(number, job)
+  else if (word.startsWith('-')) leaders.delete(number)
+  else if (word.startsWith('~')) deadlines.set(job, number)
+}
 
 try {
-  for await (const line of createInterface({ input: process.stdin })) {
-    heardAt = performance.now()
-    const pid = Number(line.slice(1))
-    if (!Number.isInteger(pid) || pid <= 1) continue
-    if (line.startsWith('+')) leaders.add(pid)
-    else leaders.delete(pid)
-  }
+  for await (const line of createInterface({ input: process.stdin })) read(line)
 } catch {
   // A broken pipe says the same as a closed one, and there is nobody left to tell.
 }
 
 clearInterval(watchdog)
-await sweep(target, SUPERVISOR_LIMIT_MS)
+await sweep(targetOf(undefined), SUPERVISOR_LIMIT_MS)
 // Not `exit`: on a machine under load Node 24 may wait there for its own worker threads for ever. Nobody reads the code.
 process.kill(process.pid, 'SIGKILL')

@@ -7,17 +7,25 @@ export interface SupervisorTask {
   readonly cgroup: string | undefined
 }
 
-/** How often the daemon says that it is there. */
-export const SIGN_OF_LIFE_MS = 500
-
-/**
- * Silence after which the daemon counts as stopped (SIGSTOP, a suspended machine) and its tasks are killed: the lease of
- * all its work (6 s) has then ended, since the last renewal can have been sent at most SIGN_OF_LIFE_MS after the last sign.
- */
-export const DAEMON_SILENT_MS = 6_500
-
-/** How often the supervisor looks. */
-export const SILENCE_CHECK_MS = 250
+/** How often the supervisor looks whether a lease is over. With the kill it stays far below a second. */
+export const LEASE_CHECK_MS = 100
 
 /** How long the supervisor tries after its daemon is gone. What withstands SIGKILL for so long waits for a device. */
 export const SUPERVISOR_LIMIT_MS = 10_000
+
+/** How long it tries when a lease is over, before it looks at other leases again. */
+export const LEASE_SWEEP_LIMIT_MS = 1_000
+
+/** Milliseconds of the machine's monotonic clock, which is the same in all its processes. */
+export function machineTime(): number {
+  return Number(process.hrtime.bigint() / 1_000n) / 1_000
+}
+
+/** Name of a jail: control groups and marks of a job are found by its beginning. */
+export function jailName(job: string, number: number): string {
+  return `${job}j${number}`
+}
+
+export function isJailOf(jail: string, job: string): boolean {
+  return jail.startsWith(`${job}j`)
+}

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { StarlingError } from '../../core/index.ts'
-import type { Clock, Logger, Timer } from '../../ports/index.ts'
-import { SIGN_OF_LIFE_MS, type SupervisorTask } from './supervisor-task.ts'
+import type { Clock, Logger } from '../../ports/index.ts'
+import { machineTime, type SupervisorTask } from './supervisor-task.ts'
 
 /** Before a supervisor that has died is started again, so that a machine without memory is not kept busy by it. */
 const RESTART_DELAY_MS = 1_000
@@ -25,10 +25,11 @@ export class Supervisor {
   readonly #task: SupervisorTask
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #leaders = new Set<number>()
+  /** Job of each leader. */
+  readonly #leaders = new Map<number, string>()
+  readonly #deadlines = new Map<string, number>()
   #process: ChildProcess | undefined
   #closed = false
-  #signs: Timer | undefined
 
   constructor(task: SupervisorTask, clock: Clock, logger: Logger) {
     this.#task = task
@@ -69,13 +70,25 @@ export class Supervisor {
       // Pipes are sockets; as such they would keep the daemon from ending by itself.
       if (stream instanceof Socket) stream.unref()
     }
-    for (const pid of this.#leaders) this.#tell(`+${pid}`)
-    this.#signs ??= this.#clock.after(SIGN_OF_LIFE_MS, () => this.#sign())
+    for (const [job, deadline] of this.#deadlines) this.#tell(`~${deadline} ${job}`)
+    for (const [pid, job] of this.#leaders) this.#tell(`+${pid} ${job}`)
   }
 
-  add(pid: number): void {
-    this.#leaders.add(pid)
-    this.#tell(`+${pid}`)
+  add(pid: number, job: string): void {
+    this.#leaders.set(pid, job)
+    this.#tell(`+${pid} ${job}`)
+  }
+
+  /** The lease of a job that has jails ends after `leftMs`, unless this is called again. */
+  lease(job: string, leftMs: number): void {
+    const deadline = machineTime() + leftMs
+    this.#deadlines.set(job, deadline)
+    this.#tell(`~${deadline} ${job}`)
+  }
+
+  /** The job has no jail any more. */
+  forget(job: string): void {
+    this.#deadlines.delete(job)
   }
 
   remove(pid: number): void {
@@ -86,7 +99,6 @@ export class Supervisor {
   /** Ends it, to be called when no jail is left; resolves when it has gone, or after CLOSE_WAIT_MS. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true
-    this.#signs?.cancel()
     const child = this.#process
     if (child === undefined) return
     const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
@@ -97,12 +109,6 @@ export class Supervisor {
     await Promise.race([gone, late.promise])
     timer.cancel()
     child.unref()
-  }
-
-  /** Says that the daemon is there; it must not go unsaid for DAEMON_SILENT_MS, or the tasks are killed. */
-  #sign(): void {
-    this.#tell('')
-    if (!this.#closed) this.#signs = this.#clock.after(SIGN_OF_LIFE_MS, () => this.#sign())
   }
 
   #tell(line: string): void {

@@ -1,5 +1,8 @@
 /** Bounds of the control API that its server and its clients share. Free of schemas, so that a client loads it fast. */
 export {
+  ATTEMPTS_MAX,
+  BACKOFF_MS_MAX,
+  DEADLINE_MS_MAX,
   ERROR_MESSAGE_CHARS_MAX,
   FAN_OUT_MAX,
   INPUT_BYTES_MAX,

@@ -1,5 +1,12 @@
 import * as z from 'zod'
-import { CAPABILITY_NAME_CHARS_MAX, CAPABILITY_NAME_PATTERN } from '../../core/limits.ts'
+import { DRAIN_STATES } from '../../core/frames.ts'
+import {
+  ATTEMPTS_MAX,
+  BACKOFF_MS_MAX,
+  CAPABILITY_NAME_CHARS_MAX,
+  CAPABILITY_NAME_PATTERN,
+  DEADLINE_MS_MAX
+} from '../../core/limits.ts'
 
 /**
  * Shapes of the control API, shared by server, SDK and command line (design contract). Fields may be added, never
@@ -66,6 +73,8 @@ export const peerSchema = z.object({
   /** Null until measured. */
   rttMs: z.number().nullable(),
   addresses: z.array(z.string()),
+  /** Takes no new work: `draining` while it still holds some, then `drained`. */
+  drain: z.enum(DRAIN_STATES),
   /** When the newest advertisement of this peer arrived; null when none has. */
   asOf: time.nullable()
 })
@@ -104,6 +113,20 @@ export const jobSummarySchema = z.object({
   result: z.unknown().optional(),
   error: errorSchema.optional(),
   lost: z.array(z.string()),
+  /**
+   * Ends that became known after their host was taken for lost and the task was tried again. They changed nothing; the
+   * counted attempt of the same task is among the items.
+   */
+  late: z
+    .array(
+      z.object({
+        taskId: z.string(),
+        peerId: z.string(),
+        attempt: z.number(),
+        outcome: z.enum(['completed', 'failed'])
+      })
+    )
+    .optional(),
   tasks: z.object({
     total: z.number(),
     completed: z.number(),
@@ -156,7 +179,24 @@ export type TaskItem = z.infer<typeof taskItemSchema>
 export const jobSchema = jobSummarySchema.extend({ items: z.array(taskItemSchema).optional() })
 export type Job = z.infer<typeof jobSchema>
 
+/** What the owner of a task does when it fails, is lost or takes too long; the same for jobs and for children. */
+const policy = {
+  /** Never begun while an earlier attempt might still run anywhere: a lost host then delays it until that is certain. */
+  exclusive: z.boolean().optional(),
+  /** Attempts that may fail in all, and the wait before the second one (doubled for each later one). 1 by default. */
+  retry: z
+    .strictObject({
+      attempts: z.number().int().min(1).max(ATTEMPTS_MAX),
+      backoffMs: z.number().int().min(0).max(BACKOFF_MS_MAX).optional()
+    })
+    .optional(),
+  /** It fails with DEADLINE_EXCEEDED when it has not settled after so long, all attempts included. */
+  deadlineMs: z.number().int().min(1).max(DEADLINE_MS_MAX).optional()
+}
+export type PolicyRequest = z.infer<z.ZodObject<typeof policy>>
+
 export const submitRequestSchema = z.strictObject({
+  ...policy,
   capability: capabilityName,
   /** Any JSON value; null when left out. */
   input: z.unknown().optional(),
@@ -169,6 +209,7 @@ export const submitRequestSchema = z.strictObject({
 export type SubmitRequest = z.infer<typeof submitRequestSchema>
 
 export const spawnRequestSchema = z.strictObject({
+  ...policy,
   capability: capabilityName,
   input: z.unknown().optional(),
   /** Attempt of the spawning task, from STARLING_ATTEMPT; refused when it is not the current one. */
@@ -209,6 +250,15 @@ export type TokenRequest = z.infer<typeof tokenRequestSchema>
 
 export const tokenSchema = z.object({ token: z.string(), role, uses: z.number(), expiresAt: time })
 export type Token = z.infer<typeof tokenSchema>
+
+/** Of the peer in the path: its id, a unique prefix of it, or its name. */
+export const drainRequestSchema = z.strictObject({
+  /** What still runs after so long is moved to other hosts; left out: everything may end in its own time. */
+  deadlineMs: z.number().int().min(1).max(DEADLINE_MS_MAX).optional(),
+  /** Take work again. */
+  end: z.boolean().optional()
+})
+export type DrainRequest = z.infer<typeof drainRequestSchema>
 
 export const joinRequestSchema = z.strictObject({ token: z.string().min(1).max(4_096) })
 

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { LOG_LINE_CHARS_MAX, PROGRESS_NOTE_CHARS_MAX, SLOTS_MAX } from './limits.ts'
-import { capabilityName, childOutcomeSchema, errorSchema } from './schemas.ts'
+import { capabilityName, childOutcomeSchema, errorSchema, spawnRequestSchema } from './schemas.ts'
 
 /**
  * Messages of the WebSocket `/v1/session` between a daemon and an SDK worker: one JSON object per text message, both
@@ -24,6 +24,9 @@ export const workerMessageSchema = z.discriminatedUnion('kind', [
     attemptId: z.string(),
     capability: capabilityName,
     input: z.unknown().optional(),
+    exclusive: spawnRequestSchema.shape.exclusive,
+    retry: spawnRequestSchema.shape.retry,
+    deadlineMs: spawnRequestSchema.shape.deadlineMs,
     /** Send `child` when it has settled. */
     watch: z.boolean()
   }),
@@ -58,9 +61,14 @@ export const daemonMessageSchema = z.discriminatedUnion('kind', [
       capability: z.string(),
       input: z.unknown(),
       attempt: z.number().int(),
+      fencingToken: z.string(),
+      /** Nothing may be done for it after so long, unless `lease` has told of more. */
+      leaseLeftMs: z.number(),
       traceparent: z.string()
     })
   }),
+  /** What is left of the leases of the jobs that the worker works for; about once a second. */
+  z.object({ kind: z.literal('lease'), leases: z.array(z.object({ jobId: z.string(), leftMs: z.number() })) }),
   /** Stop working on it: cancelled, timed out, or its lease is over. Nothing sent for it afterwards counts. */
   z.object({ kind: z.literal('abort'), attemptId: z.string(), reason: z.string() }),
   z.object({ kind: z.literal('child'), attemptId: z.string(), child: childOutcomeSchema }),

@@ -263,6 +263,7 @@ export interface Advertisement {
   running: number
   queued: number
   addresses: string[]
+  drain: string
 }
 
 export namespace Advertisement {
@@ -324,6 +325,11 @@ export namespace Advertisement {
           }
         }
 
+        if ((obj.drain != null && obj.drain !== '')) {
+          w.uint32(82)
+          w.string(obj.drain)
+        }
+
         if (opts.lengthDelimited !== false) {
           w.ldelim()
         }
@@ -337,7 +343,8 @@ export namespace Advertisement {
           capabilities: [],
           running: 0,
           queued: 0,
-          addresses: []
+          addresses: [],
+          drain: ''
         }
 
         const end = length == null ? reader.len : reader.pos + length
@@ -390,6 +397,10 @@ export namespace Advertisement {
               }
 
               obj.addresses.push(reader.string())
+              break
+            }
+            case 10: {
+              obj.drain = reader.string()
               break
             }
             default: {
@@ -494,6 +505,13 @@ export namespace Advertisement {
 
               break
             }
+            case 10: {
+              yield {
+                field: `${prefix}.drain`,
+                value: reader.string()
+              }
+              break
+            }
             default: {
               reader.skipType(tag & 7)
               break
@@ -565,6 +583,11 @@ export namespace Advertisement {
     value: string
   }
 
+  export interface AdvertisementDrainFieldEvent {
+    field: '$.drain'
+    value: string
+  }
+
   export function encode (obj: Partial<Advertisement>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, Advertisement.codec())
   }
@@ -573,7 +596,7 @@ export namespace Advertisement {
     return decodeMessage(buf, Advertisement.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Advertisement>): Generator<AdvertisementPeerFieldEvent | AdvertisementIncarnationFieldEvent | AdvertisementSequenceFieldEvent | AdvertisementNameFieldEvent | AdvertisementVersionFieldEvent | AdvertisementCapabilitiesNameFieldEvent | AdvertisementCapabilitiesSlotsFieldEvent | AdvertisementCapabilitiesFreeFieldEvent | AdvertisementRunningFieldEvent | AdvertisementQueuedFieldEvent | AdvertisementAddressesFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Advertisement>): Generator<AdvertisementPeerFieldEvent | AdvertisementIncarnationFieldEvent | AdvertisementSequenceFieldEvent | AdvertisementNameFieldEvent | AdvertisementVersionFieldEvent | AdvertisementCapabilitiesNameFieldEvent | AdvertisementCapabilitiesSlotsFieldEvent | AdvertisementCapabilitiesFreeFieldEvent | AdvertisementRunningFieldEvent | AdvertisementQueuedFieldEvent | AdvertisementAddressesFieldEvent | AdvertisementDrainFieldEvent> {
     return streamMessage(buf, Advertisement.codec(), opts)
   }
 }
@@ -737,6 +760,11 @@ export namespace Hello {
     value: string
   }
 
+  export interface HelloAdvertisementDrainFieldEvent {
+    field: '$.advertisement.drain'
+    value: string
+  }
+
   export function encode (obj: Partial<Hello>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, Hello.codec())
   }
@@ -745,7 +773,7 @@ export namespace Hello {
     return decodeMessage(buf, Hello.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Hello>): Generator<HelloBootIncarnationFieldEvent | HelloBootNonceFieldEvent | HelloAdvertisementPeerFieldEvent | HelloAdvertisementIncarnationFieldEvent | HelloAdvertisementSequenceFieldEvent | HelloAdvertisementNameFieldEvent | HelloAdvertisementVersionFieldEvent | HelloAdvertisementCapabilitiesNameFieldEvent | HelloAdvertisementCapabilitiesSlotsFieldEvent | HelloAdvertisementCapabilitiesFreeFieldEvent | HelloAdvertisementRunningFieldEvent | HelloAdvertisementQueuedFieldEvent | HelloAdvertisementAddressesFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Hello>): Generator<HelloBootIncarnationFieldEvent | HelloBootNonceFieldEvent | HelloAdvertisementPeerFieldEvent | HelloAdvertisementIncarnationFieldEvent | HelloAdvertisementSequenceFieldEvent | HelloAdvertisementNameFieldEvent | HelloAdvertisementVersionFieldEvent | HelloAdvertisementCapabilitiesNameFieldEvent | HelloAdvertisementCapabilitiesSlotsFieldEvent | HelloAdvertisementCapabilitiesFreeFieldEvent | HelloAdvertisementRunningFieldEvent | HelloAdvertisementQueuedFieldEvent | HelloAdvertisementAddressesFieldEvent | HelloAdvertisementDrainFieldEvent> {
     return streamMessage(buf, Hello.codec(), opts)
   }
 }
@@ -1242,6 +1270,118 @@ export namespace Goodbye {
   }
 }
 
+export interface Drain {
+  deadlineMs: number
+  end: boolean
+}
+
+export namespace Drain {
+  let _codec: Codec<Drain>
+
+  export const codec = (): Codec<Drain> => {
+    if (_codec == null) {
+      _codec = message<Drain>((obj, w, opts = {}) => {
+        if (opts.lengthDelimited !== false) {
+          w.fork()
+        }
+
+        if ((obj.deadlineMs != null && obj.deadlineMs !== 0)) {
+          w.uint32(8)
+          w.uint64Number(obj.deadlineMs)
+        }
+
+        if ((obj.end != null && obj.end !== false)) {
+          w.uint32(16)
+          w.bool(obj.end)
+        }
+
+        if (opts.lengthDelimited !== false) {
+          w.ldelim()
+        }
+      }, (reader, length, opts = {}) => {
+        const obj: any = {
+          deadlineMs: 0,
+          end: false
+        }
+
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              obj.deadlineMs = reader.uint64Number()
+              break
+            }
+            case 2: {
+              obj.end = reader.bool()
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+
+        return obj
+      }, function * (reader, length, prefix, opts = {}) {
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              yield {
+                field: `${prefix}.deadlineMs`,
+                value: reader.uint64Number()
+              }
+              break
+            }
+            case 2: {
+              yield {
+                field: `${prefix}.end`,
+                value: reader.bool()
+              }
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+      })
+    }
+
+    return _codec
+  }
+
+  export interface DrainDeadlineMsFieldEvent {
+    field: '$.deadlineMs'
+    value: number
+  }
+
+  export interface DrainEndFieldEvent {
+    field: '$.end'
+    value: boolean
+  }
+
+  export function encode (obj: Partial<Drain>): Uint8Array<ArrayBuffer> {
+    return encodeMessage(obj, Drain.codec())
+  }
+
+  export function decode (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Drain>): Drain {
+    return decodeMessage(buf, Drain.codec(), opts)
+  }
+
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Drain>): Generator<DrainDeadlineMsFieldEvent | DrainEndFieldEvent> {
+    return streamMessage(buf, Drain.codec(), opts)
+  }
+}
+
 export interface Engage {
   job: string
   boot?: Boot
@@ -1521,6 +1661,7 @@ export namespace FencedPeer {
 export interface PendingFence {
   fence: number
   peer: string
+  cause: string
 }
 
 export namespace PendingFence {
@@ -1543,13 +1684,19 @@ export namespace PendingFence {
           w.string(obj.peer)
         }
 
+        if ((obj.cause != null && obj.cause !== '')) {
+          w.uint32(26)
+          w.string(obj.cause)
+        }
+
         if (opts.lengthDelimited !== false) {
           w.ldelim()
         }
       }, (reader, length, opts = {}) => {
         const obj: any = {
           fence: 0,
-          peer: ''
+          peer: '',
+          cause: ''
         }
 
         const end = length == null ? reader.len : reader.pos + length
@@ -1564,6 +1711,10 @@ export namespace PendingFence {
             }
             case 2: {
               obj.peer = reader.string()
+              break
+            }
+            case 3: {
+              obj.cause = reader.string()
               break
             }
             default: {
@@ -1595,6 +1746,13 @@ export namespace PendingFence {
               }
               break
             }
+            case 3: {
+              yield {
+                field: `${prefix}.cause`,
+                value: reader.string()
+              }
+              break
+            }
             default: {
               reader.skipType(tag & 7)
               break
@@ -1617,6 +1775,11 @@ export namespace PendingFence {
     value: string
   }
 
+  export interface PendingFenceCauseFieldEvent {
+    field: '$.cause'
+    value: string
+  }
+
   export function encode (obj: Partial<PendingFence>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, PendingFence.codec())
   }
@@ -1625,7 +1788,7 @@ export namespace PendingFence {
     return decodeMessage(buf, PendingFence.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<PendingFence>): Generator<PendingFenceFenceFieldEvent | PendingFencePeerFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<PendingFence>): Generator<PendingFenceFenceFieldEvent | PendingFencePeerFieldEvent | PendingFenceCauseFieldEvent> {
     return streamMessage(buf, PendingFence.codec(), opts)
   }
 }
@@ -1884,6 +2047,12 @@ export namespace Grant {
     index: number
   }
 
+  export interface GrantPendingFencesCauseFieldEvent {
+    field: '$.pendingFences[].cause'
+    value: string
+    index: number
+  }
+
   export function encode (obj: Partial<Grant>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, Grant.codec())
   }
@@ -1892,7 +2061,7 @@ export namespace Grant {
     return decodeMessage(buf, Grant.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Grant>): Generator<GrantJobFieldEvent | GrantEngagementFieldEvent | GrantBootIncarnationFieldEvent | GrantBootNonceFieldEvent | GrantSentAtFieldEvent | GrantFencedPeerFieldEvent | GrantFencedUpToFieldEvent | GrantPendingFencesFenceFieldEvent | GrantPendingFencesPeerFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Grant>): Generator<GrantJobFieldEvent | GrantEngagementFieldEvent | GrantBootIncarnationFieldEvent | GrantBootNonceFieldEvent | GrantSentAtFieldEvent | GrantFencedPeerFieldEvent | GrantFencedUpToFieldEvent | GrantPendingFencesFenceFieldEvent | GrantPendingFencesPeerFieldEvent | GrantPendingFencesCauseFieldEvent> {
     return streamMessage(buf, Grant.codec(), opts)
   }
 }
@@ -2618,6 +2787,12 @@ export namespace RenewedItem {
     index: number
   }
 
+  export interface RenewedItemPendingFencesCauseFieldEvent {
+    field: '$.pendingFences[].cause'
+    value: string
+    index: number
+  }
+
   export function encode (obj: Partial<RenewedItem>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, RenewedItem.codec())
   }
@@ -2626,7 +2801,7 @@ export namespace RenewedItem {
     return decodeMessage(buf, RenewedItem.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<RenewedItem>): Generator<RenewedItemJobFieldEvent | RenewedItemEngagementFieldEvent | RenewedItemPendingFencesFenceFieldEvent | RenewedItemPendingFencesPeerFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<RenewedItem>): Generator<RenewedItemJobFieldEvent | RenewedItemEngagementFieldEvent | RenewedItemPendingFencesFenceFieldEvent | RenewedItemPendingFencesPeerFieldEvent | RenewedItemPendingFencesCauseFieldEvent> {
     return streamMessage(buf, RenewedItem.codec(), opts)
   }
 }
@@ -2867,6 +3042,12 @@ export namespace Renewed {
     index: number
   }
 
+  export interface RenewedItemsPendingFencesCauseFieldEvent {
+    field: '$.items[].pendingFences[].cause'
+    value: string
+    index: number
+  }
+
   export interface RenewedLostFieldEvent {
     field: '$.lost[]'
     index: number
@@ -2887,7 +3068,7 @@ export namespace Renewed {
     return decodeMessage(buf, Renewed.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Renewed>): Generator<RenewedBootIncarnationFieldEvent | RenewedBootNonceFieldEvent | RenewedSentAtFieldEvent | RenewedItemsJobFieldEvent | RenewedItemsEngagementFieldEvent | RenewedItemsPendingFencesFenceFieldEvent | RenewedItemsPendingFencesPeerFieldEvent | RenewedLostFieldEvent | RenewedDoneFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Renewed>): Generator<RenewedBootIncarnationFieldEvent | RenewedBootNonceFieldEvent | RenewedSentAtFieldEvent | RenewedItemsJobFieldEvent | RenewedItemsEngagementFieldEvent | RenewedItemsPendingFencesFenceFieldEvent | RenewedItemsPendingFencesPeerFieldEvent | RenewedItemsPendingFencesCauseFieldEvent | RenewedLostFieldEvent | RenewedDoneFieldEvent> {
     return streamMessage(buf, Renewed.codec(), opts)
   }
 }
@@ -3127,6 +3308,7 @@ export interface Fence {
   fence: number
   peer: string
   yourEngagement: number
+  cause: string
 }
 
 export namespace Fence {
@@ -3159,6 +3341,11 @@ export namespace Fence {
           w.uint64Number(obj.yourEngagement)
         }
 
+        if ((obj.cause != null && obj.cause !== '')) {
+          w.uint32(42)
+          w.string(obj.cause)
+        }
+
         if (opts.lengthDelimited !== false) {
           w.ldelim()
         }
@@ -3167,7 +3354,8 @@ export namespace Fence {
           job: '',
           fence: 0,
           peer: '',
-          yourEngagement: 0
+          yourEngagement: 0,
+          cause: ''
         }
 
         const end = length == null ? reader.len : reader.pos + length
@@ -3190,6 +3378,10 @@ export namespace Fence {
             }
             case 4: {
               obj.yourEngagement = reader.uint64Number()
+              break
+            }
+            case 5: {
+              obj.cause = reader.string()
               break
             }
             default: {
@@ -3235,6 +3427,13 @@ export namespace Fence {
               }
               break
             }
+            case 5: {
+              yield {
+                field: `${prefix}.cause`,
+                value: reader.string()
+              }
+              break
+            }
             default: {
               reader.skipType(tag & 7)
               break
@@ -3267,6 +3466,11 @@ export namespace Fence {
     value: number
   }
 
+  export interface FenceCauseFieldEvent {
+    field: '$.cause'
+    value: string
+  }
+
   export function encode (obj: Partial<Fence>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, Fence.codec())
   }
@@ -3275,7 +3479,7 @@ export namespace Fence {
     return decodeMessage(buf, Fence.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Fence>): Generator<FenceJobFieldEvent | FenceFenceFieldEvent | FencePeerFieldEvent | FenceYourEngagementFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Fence>): Generator<FenceJobFieldEvent | FenceFenceFieldEvent | FencePeerFieldEvent | FenceYourEngagementFieldEvent | FenceCauseFieldEvent> {
     return streamMessage(buf, Fence.codec(), opts)
   }
 }
@@ -3412,6 +3616,230 @@ export namespace Fenced {
 
   export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Fenced>): Generator<FencedJobFieldEvent | FencedFenceFieldEvent | FencedEngagementFieldEvent> {
     return streamMessage(buf, Fenced.codec(), opts)
+  }
+}
+
+export interface Exclusive {
+  job: string
+  obligation: string
+}
+
+export namespace Exclusive {
+  let _codec: Codec<Exclusive>
+
+  export const codec = (): Codec<Exclusive> => {
+    if (_codec == null) {
+      _codec = message<Exclusive>((obj, w, opts = {}) => {
+        if (opts.lengthDelimited !== false) {
+          w.fork()
+        }
+
+        if ((obj.job != null && obj.job !== '')) {
+          w.uint32(10)
+          w.string(obj.job)
+        }
+
+        if ((obj.obligation != null && obj.obligation !== '')) {
+          w.uint32(18)
+          w.string(obj.obligation)
+        }
+
+        if (opts.lengthDelimited !== false) {
+          w.ldelim()
+        }
+      }, (reader, length, opts = {}) => {
+        const obj: any = {
+          job: '',
+          obligation: ''
+        }
+
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              obj.job = reader.string()
+              break
+            }
+            case 2: {
+              obj.obligation = reader.string()
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+
+        return obj
+      }, function * (reader, length, prefix, opts = {}) {
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              yield {
+                field: `${prefix}.job`,
+                value: reader.string()
+              }
+              break
+            }
+            case 2: {
+              yield {
+                field: `${prefix}.obligation`,
+                value: reader.string()
+              }
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+      })
+    }
+
+    return _codec
+  }
+
+  export interface ExclusiveJobFieldEvent {
+    field: '$.job'
+    value: string
+  }
+
+  export interface ExclusiveObligationFieldEvent {
+    field: '$.obligation'
+    value: string
+  }
+
+  export function encode (obj: Partial<Exclusive>): Uint8Array<ArrayBuffer> {
+    return encodeMessage(obj, Exclusive.codec())
+  }
+
+  export function decode (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Exclusive>): Exclusive {
+    return decodeMessage(buf, Exclusive.codec(), opts)
+  }
+
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Exclusive>): Generator<ExclusiveJobFieldEvent | ExclusiveObligationFieldEvent> {
+    return streamMessage(buf, Exclusive.codec(), opts)
+  }
+}
+
+export interface Permit {
+  job: string
+  obligation: string
+}
+
+export namespace Permit {
+  let _codec: Codec<Permit>
+
+  export const codec = (): Codec<Permit> => {
+    if (_codec == null) {
+      _codec = message<Permit>((obj, w, opts = {}) => {
+        if (opts.lengthDelimited !== false) {
+          w.fork()
+        }
+
+        if ((obj.job != null && obj.job !== '')) {
+          w.uint32(10)
+          w.string(obj.job)
+        }
+
+        if ((obj.obligation != null && obj.obligation !== '')) {
+          w.uint32(18)
+          w.string(obj.obligation)
+        }
+
+        if (opts.lengthDelimited !== false) {
+          w.ldelim()
+        }
+      }, (reader, length, opts = {}) => {
+        const obj: any = {
+          job: '',
+          obligation: ''
+        }
+
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              obj.job = reader.string()
+              break
+            }
+            case 2: {
+              obj.obligation = reader.string()
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+
+        return obj
+      }, function * (reader, length, prefix, opts = {}) {
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              yield {
+                field: `${prefix}.job`,
+                value: reader.string()
+              }
+              break
+            }
+            case 2: {
+              yield {
+                field: `${prefix}.obligation`,
+                value: reader.string()
+              }
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+      })
+    }
+
+    return _codec
+  }
+
+  export interface PermitJobFieldEvent {
+    field: '$.job'
+    value: string
+  }
+
+  export interface PermitObligationFieldEvent {
+    field: '$.obligation'
+    value: string
+  }
+
+  export function encode (obj: Partial<Permit>): Uint8Array<ArrayBuffer> {
+    return encodeMessage(obj, Permit.codec())
+  }
+
+  export function decode (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Permit>): Permit {
+    return decodeMessage(buf, Permit.codec(), opts)
+  }
+
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Permit>): Generator<PermitJobFieldEvent | PermitObligationFieldEvent> {
+    return streamMessage(buf, Permit.codec(), opts)
   }
 }
 
@@ -4029,6 +4457,7 @@ export interface TaskSpec {
   capability: string
   input: Uint8Array<ArrayBuffer>
   traceparent: string
+  policy?: TaskPolicy
 }
 
 export namespace TaskSpec {
@@ -4059,6 +4488,11 @@ export namespace TaskSpec {
         if ((obj.traceparent != null && obj.traceparent !== '')) {
           w.uint32(34)
           w.string(obj.traceparent)
+        }
+
+        if (obj.policy != null) {
+          w.uint32(42)
+          TaskPolicy.codec().encode(obj.policy, w)
         }
 
         if (opts.lengthDelimited !== false) {
@@ -4092,6 +4526,12 @@ export namespace TaskSpec {
             }
             case 4: {
               obj.traceparent = reader.string()
+              break
+            }
+            case 5: {
+              obj.policy = TaskPolicy.codec().decode(reader, reader.uint32(), {
+                limits: opts.limits?.policy
+              })
               break
             }
             default: {
@@ -4137,6 +4577,13 @@ export namespace TaskSpec {
               }
               break
             }
+            case 5: {
+              yield * TaskPolicy.codec().stream(reader, reader.uint32(), `${prefix}.policy`, {
+                limits: opts.limits?.policy
+              })
+
+              break
+            }
             default: {
               reader.skipType(tag & 7)
               break
@@ -4169,6 +4616,26 @@ export namespace TaskSpec {
     value: string
   }
 
+  export interface TaskSpecPolicyExclusiveFieldEvent {
+    field: '$.policy.exclusive'
+    value: boolean
+  }
+
+  export interface TaskSpecPolicyAttemptsMaxFieldEvent {
+    field: '$.policy.attemptsMax'
+    value: number
+  }
+
+  export interface TaskSpecPolicyBackoffMsFieldEvent {
+    field: '$.policy.backoffMs'
+    value: number
+  }
+
+  export interface TaskSpecPolicyDeadlineMsFieldEvent {
+    field: '$.policy.deadlineMs'
+    value: number
+  }
+
   export function encode (obj: Partial<TaskSpec>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, TaskSpec.codec())
   }
@@ -4177,8 +4644,166 @@ export namespace TaskSpec {
     return decodeMessage(buf, TaskSpec.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<TaskSpec>): Generator<TaskSpecPathFieldEvent | TaskSpecCapabilityFieldEvent | TaskSpecInputFieldEvent | TaskSpecTraceparentFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<TaskSpec>): Generator<TaskSpecPathFieldEvent | TaskSpecCapabilityFieldEvent | TaskSpecInputFieldEvent | TaskSpecTraceparentFieldEvent | TaskSpecPolicyExclusiveFieldEvent | TaskSpecPolicyAttemptsMaxFieldEvent | TaskSpecPolicyBackoffMsFieldEvent | TaskSpecPolicyDeadlineMsFieldEvent> {
     return streamMessage(buf, TaskSpec.codec(), opts)
+  }
+}
+
+export interface TaskPolicy {
+  exclusive: boolean
+  attemptsMax: number
+  backoffMs: number
+  deadlineMs: number
+}
+
+export namespace TaskPolicy {
+  let _codec: Codec<TaskPolicy>
+
+  export const codec = (): Codec<TaskPolicy> => {
+    if (_codec == null) {
+      _codec = message<TaskPolicy>((obj, w, opts = {}) => {
+        if (opts.lengthDelimited !== false) {
+          w.fork()
+        }
+
+        if ((obj.exclusive != null && obj.exclusive !== false)) {
+          w.uint32(8)
+          w.bool(obj.exclusive)
+        }
+
+        if ((obj.attemptsMax != null && obj.attemptsMax !== 0)) {
+          w.uint32(16)
+          w.uint32(obj.attemptsMax)
+        }
+
+        if ((obj.backoffMs != null && obj.backoffMs !== 0)) {
+          w.uint32(24)
+          w.uint64Number(obj.backoffMs)
+        }
+
+        if ((obj.deadlineMs != null && obj.deadlineMs !== 0)) {
+          w.uint32(32)
+          w.uint64Number(obj.deadlineMs)
+        }
+
+        if (opts.lengthDelimited !== false) {
+          w.ldelim()
+        }
+      }, (reader, length, opts = {}) => {
+        const obj: any = {
+          exclusive: false,
+          attemptsMax: 0,
+          backoffMs: 0,
+          deadlineMs: 0
+        }
+
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              obj.exclusive = reader.bool()
+              break
+            }
+            case 2: {
+              obj.attemptsMax = reader.uint32()
+              break
+            }
+            case 3: {
+              obj.backoffMs = reader.uint64Number()
+              break
+            }
+            case 4: {
+              obj.deadlineMs = reader.uint64Number()
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+
+        return obj
+      }, function * (reader, length, prefix, opts = {}) {
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              yield {
+                field: `${prefix}.exclusive`,
+                value: reader.bool()
+              }
+              break
+            }
+            case 2: {
+              yield {
+                field: `${prefix}.attemptsMax`,
+                value: reader.uint32()
+              }
+              break
+            }
+            case 3: {
+              yield {
+                field: `${prefix}.backoffMs`,
+                value: reader.uint64Number()
+              }
+              break
+            }
+            case 4: {
+              yield {
+                field: `${prefix}.deadlineMs`,
+                value: reader.uint64Number()
+              }
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+      })
+    }
+
+    return _codec
+  }
+
+  export interface TaskPolicyExclusiveFieldEvent {
+    field: '$.exclusive'
+    value: boolean
+  }
+
+  export interface TaskPolicyAttemptsMaxFieldEvent {
+    field: '$.attemptsMax'
+    value: number
+  }
+
+  export interface TaskPolicyBackoffMsFieldEvent {
+    field: '$.backoffMs'
+    value: number
+  }
+
+  export interface TaskPolicyDeadlineMsFieldEvent {
+    field: '$.deadlineMs'
+    value: number
+  }
+
+  export function encode (obj: Partial<TaskPolicy>): Uint8Array<ArrayBuffer> {
+    return encodeMessage(obj, TaskPolicy.codec())
+  }
+
+  export function decode (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<TaskPolicy>): TaskPolicy {
+    return decodeMessage(buf, TaskPolicy.codec(), opts)
+  }
+
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<TaskPolicy>): Generator<TaskPolicyExclusiveFieldEvent | TaskPolicyAttemptsMaxFieldEvent | TaskPolicyBackoffMsFieldEvent | TaskPolicyDeadlineMsFieldEvent> {
+    return streamMessage(buf, TaskPolicy.codec(), opts)
   }
 }
 
@@ -4448,6 +5073,26 @@ export namespace Handoff {
     value: string
   }
 
+  export interface HandoffTaskPolicyExclusiveFieldEvent {
+    field: '$.task.policy.exclusive'
+    value: boolean
+  }
+
+  export interface HandoffTaskPolicyAttemptsMaxFieldEvent {
+    field: '$.task.policy.attemptsMax'
+    value: number
+  }
+
+  export interface HandoffTaskPolicyBackoffMsFieldEvent {
+    field: '$.task.policy.backoffMs'
+    value: number
+  }
+
+  export interface HandoffTaskPolicyDeadlineMsFieldEvent {
+    field: '$.task.policy.deadlineMs'
+    value: number
+  }
+
   export interface HandoffAttemptsFieldEvent {
     field: '$.attempts[]'
     index: number
@@ -4462,7 +5107,7 @@ export namespace Handoff {
     return decodeMessage(buf, Handoff.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Handoff>): Generator<HandoffJobFieldEvent | HandoffObligationFieldEvent | HandoffToEngagementFieldEvent | HandoffOwnerEngagementFieldEvent | HandoffRootFieldEvent | HandoffRequestFieldEvent | HandoffTaskPathFieldEvent | HandoffTaskCapabilityFieldEvent | HandoffTaskInputFieldEvent | HandoffTaskTraceparentFieldEvent | HandoffAttemptsFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Handoff>): Generator<HandoffJobFieldEvent | HandoffObligationFieldEvent | HandoffToEngagementFieldEvent | HandoffOwnerEngagementFieldEvent | HandoffRootFieldEvent | HandoffRequestFieldEvent | HandoffTaskPathFieldEvent | HandoffTaskCapabilityFieldEvent | HandoffTaskInputFieldEvent | HandoffTaskTraceparentFieldEvent | HandoffTaskPolicyExclusiveFieldEvent | HandoffTaskPolicyAttemptsMaxFieldEvent | HandoffTaskPolicyBackoffMsFieldEvent | HandoffTaskPolicyDeadlineMsFieldEvent | HandoffAttemptsFieldEvent> {
     return streamMessage(buf, Handoff.codec(), opts)
   }
 }
@@ -5298,6 +5943,164 @@ export namespace Cancel {
 
   export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Cancel>): Generator<CancelJobFieldEvent | CancelObligationFieldEvent | CancelToEngagementFieldEvent | CancelOwnerEngagementFieldEvent> {
     return streamMessage(buf, Cancel.codec(), opts)
+  }
+}
+
+export interface Relay {
+  job: string
+  from: string
+  to: string
+  frame: Uint8Array<ArrayBuffer>
+}
+
+export namespace Relay {
+  let _codec: Codec<Relay>
+
+  export const codec = (): Codec<Relay> => {
+    if (_codec == null) {
+      _codec = message<Relay>((obj, w, opts = {}) => {
+        if (opts.lengthDelimited !== false) {
+          w.fork()
+        }
+
+        if ((obj.job != null && obj.job !== '')) {
+          w.uint32(10)
+          w.string(obj.job)
+        }
+
+        if ((obj.from != null && obj.from !== '')) {
+          w.uint32(18)
+          w.string(obj.from)
+        }
+
+        if ((obj.to != null && obj.to !== '')) {
+          w.uint32(26)
+          w.string(obj.to)
+        }
+
+        if ((obj.frame != null && obj.frame.byteLength > 0)) {
+          w.uint32(34)
+          w.bytes(obj.frame)
+        }
+
+        if (opts.lengthDelimited !== false) {
+          w.ldelim()
+        }
+      }, (reader, length, opts = {}) => {
+        const obj: any = {
+          job: '',
+          from: '',
+          to: '',
+          frame: uint8ArrayAlloc(0)
+        }
+
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              obj.job = reader.string()
+              break
+            }
+            case 2: {
+              obj.from = reader.string()
+              break
+            }
+            case 3: {
+              obj.to = reader.string()
+              break
+            }
+            case 4: {
+              obj.frame = reader.bytes()
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+
+        return obj
+      }, function * (reader, length, prefix, opts = {}) {
+        const end = length == null ? reader.len : reader.pos + length
+
+        while (reader.pos < end) {
+          const tag = reader.uint32()
+
+          switch (tag >>> 3) {
+            case 1: {
+              yield {
+                field: `${prefix}.job`,
+                value: reader.string()
+              }
+              break
+            }
+            case 2: {
+              yield {
+                field: `${prefix}.from`,
+                value: reader.string()
+              }
+              break
+            }
+            case 3: {
+              yield {
+                field: `${prefix}.to`,
+                value: reader.string()
+              }
+              break
+            }
+            case 4: {
+              yield {
+                field: `${prefix}.frame`,
+                value: reader.bytes()
+              }
+              break
+            }
+            default: {
+              reader.skipType(tag & 7)
+              break
+            }
+          }
+        }
+      })
+    }
+
+    return _codec
+  }
+
+  export interface RelayJobFieldEvent {
+    field: '$.job'
+    value: string
+  }
+
+  export interface RelayFromFieldEvent {
+    field: '$.from'
+    value: string
+  }
+
+  export interface RelayToFieldEvent {
+    field: '$.to'
+    value: string
+  }
+
+  export interface RelayFrameFieldEvent {
+    field: '$.frame'
+    value: Uint8Array<ArrayBuffer>
+  }
+
+  export function encode (obj: Partial<Relay>): Uint8Array<ArrayBuffer> {
+    return encodeMessage(obj, Relay.codec())
+  }
+
+  export function decode (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Relay>): Relay {
+    return decodeMessage(buf, Relay.codec(), opts)
+  }
+
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Relay>): Generator<RelayJobFieldEvent | RelayFromFieldEvent | RelayToFieldEvent | RelayFrameFieldEvent> {
+    return streamMessage(buf, Relay.codec(), opts)
   }
 }
 

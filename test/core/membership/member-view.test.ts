@@ -14,7 +14,7 @@ import {
 
 const boot = (incarnation: number) => ({ incarnation, nonce: 'b0'.repeat(8) })
 const advertisement = (peer: string, incarnation = 1, sequence = 1): Advertisement => {
-  const nothing = { capabilities: [], running: 0, queued: 0, addresses: [] }
+  const nothing = { capabilities: [], running: 0, queued: 0, addresses: [], drain: 'no' } as const
   return { peer, incarnation, sequence, name: peer, version: '0', ...nothing }
 }
 

@@ -121,5 +121,6 @@ test(`whole nodes: announced once, honestly, and every slot is free again afterw
   if (RUNS < 100) return
   for (const fault of ['kill', 'kill root', 'cut', 'isolate', 'cancel'])
     expect(faults[fault] ?? 0, fault).toBeGreaterThan(10)
-  for (const verdict of ['completed', 'incomplete']) expect(verdicts[verdict] ?? 0, verdict).toBeGreaterThan(10)
+  expect(verdicts.completed ?? 0).toBeGreaterThan(10)
+  expect(verdicts.incomplete ?? 0).toBeLessThan(5)
 }, 600_000)

@@ -23,13 +23,13 @@ const kindsTo = (effects: readonly NodeEffect[], to: string) => framesTo(effects
 function linked(): MeshNode {
   const bob = node()
   bob.linkUp(ALICE, 0)
-  bob.drain(0)
+  bob.takeOutput(0)
   return bob
 }
 
 const hello = (peer: string, incarnation = 1, slots = 0) => {
   const capabilities = slots > 0 ? [{ name: 'work', slots, free: slots }] : []
-  const state = { running: 0, queued: 0, addresses: [`/ip4/10.0.0.1/tcp/4001`] }
+  const state = { running: 0, queued: 0, addresses: [`/ip4/10.0.0.1/tcp/4001`], drain: 'no' } as const
   const advertisement = { peer, incarnation, sequence: 1, name: peer, version: '0', capabilities, ...state }
   return { kind: 'hello', boot: bootOf(incarnation), advertisement } as const
 }
@@ -41,9 +41,9 @@ describe('a new link', () => {
     bob.offer('work', 3, 0)
     bob.linkUp(ALICE, 0)
     bob.frame(ALICE, hello(ALICE), 1)
-    bob.drain(1)
+    bob.takeOutput(1)
     bob.linkUp(CAROL, 2)
-    const [first, second] = framesTo(bob.drain(2).effects, CAROL)
+    const [first, second] = framesTo(bob.takeOutput(2).effects, CAROL)
     expect(first).toMatchObject({
       kind: 'hello',
       boot: bootOf(1),
@@ -66,7 +66,7 @@ describe('a new link', () => {
       { peer: BOB, addresses: ['/ip4/10.0.0.2/tcp/4001'] }
     ]
     bob.frame(ALICE, { kind: 'peers', peers }, 2)
-    const learnt = bob.drain(2).effects.filter(effect => effect.kind === 'learn')
+    const learnt = bob.takeOutput(2).effects.filter(effect => effect.kind === 'learn')
     expect(learnt.map(({ peer }) => peer)).toEqual([ALICE, CAROL])
   })
 
@@ -74,20 +74,20 @@ describe('a new link', () => {
     const bob = linked()
     const beats = [0, 250, 500, 750, 1_000].map(now => {
       bob.tick(now, now)
-      return framesTo(bob.drain(now).effects, ALICE).filter(({ kind }) => kind === 'heartbeat').length
+      return framesTo(bob.takeOutput(now).effects, ALICE).filter(({ kind }) => kind === 'heartbeat').length
     })
     expect(beats).toEqual([1, 0, 0, 0, 1])
     bob.frame(ALICE, { kind: 'heartbeat', sequence: 42 }, 1_001)
-    expect(framesTo(bob.drain(1_001).effects, ALICE)).toEqual([{ kind: 'heartbeatAck', sequence: 42 }])
+    expect(framesTo(bob.takeOutput(1_001).effects, ALICE)).toEqual([{ kind: 'heartbeatAck', sequence: 42 }])
   })
 
   test('ends with a goodbye to all who are linked when the daemon stops', () => {
     const bob = linked()
     bob.linkUp(CAROL, 0)
     bob.linkDown(CAROL, 1)
-    bob.drain(1)
+    bob.takeOutput(1)
     bob.goodbye()
-    const { effects } = bob.drain(2)
+    const { effects } = bob.takeOutput(2)
     expect(kindsTo(effects, ALICE)).toEqual(['goodbye'])
     expect(kindsTo(effects, CAROL)).toEqual([])
   })
@@ -96,7 +96,7 @@ describe('a new link', () => {
 describe('gossip', () => {
   const published = (bob: MeshNode, now: number) => {
     bob.tick(now, now)
-    return bob.drain(now).effects.flatMap(effect => (effect.kind === 'publish' ? [effect.advertisement] : []))
+    return bob.takeOutput(now).effects.flatMap(effect => (effect.kind === 'publish' ? [effect.advertisement] : []))
   }
 
   const intervals: [load: string, changes: boolean, ms: number][] = [
@@ -149,20 +149,20 @@ describe('reservations', () => {
   test('for a capability that is not offered, and all of a stopping daemon, are refused', () => {
     const bob = linked()
     bob.frame(ALICE, reserve('sing'), 1)
-    expect(framesTo(bob.drain(1).effects, ALICE)).toEqual([{ kind: 'busy', request: 1, job: JOB }])
+    expect(framesTo(bob.takeOutput(1).effects, ALICE)).toEqual([{ kind: 'busy', request: 1, job: JOB }])
     bob.offer('work', 1, 2)
     bob.stop(3)
     // A worker that registers at the last moment.
     bob.offer('work', 1, 3)
     bob.frame(ALICE, reserve('work', 2), 4)
-    expect(framesTo(bob.drain(4).effects, ALICE)).toContainEqual({ kind: 'busy', request: 2, job: JOB })
+    expect(framesTo(bob.takeOutput(4).effects, ALICE)).toContainEqual({ kind: 'busy', request: 2, job: JOB })
   })
 
   test('wait for the engagement of their job, and name it', () => {
     const bob = linked()
     bob.offer('work', 1, 0)
     bob.frame(ALICE, reserve('work'), 1)
-    expect(kindsTo(bob.drain(1).effects, ALICE)).toEqual(['engage'])
+    expect(kindsTo(bob.takeOutput(1).effects, ALICE)).toEqual(['engage'])
     const granted = {
       kind: 'grant',
       job: JOB,
@@ -173,7 +173,7 @@ describe('reservations', () => {
       pendingFences: []
     } as const
     bob.frame(ALICE, granted, 2)
-    expect(framesTo(bob.drain(2).effects, ALICE)).toEqual([
+    expect(framesTo(bob.takeOutput(2).effects, ALICE)).toEqual([
       { kind: 'reserved', request: 1, job: JOB, engagement: 7, slots: 1 }
     ])
   })
@@ -182,10 +182,10 @@ describe('reservations', () => {
     const bob = linked()
     bob.offer('work', 1, 0)
     bob.frame(ALICE, reserve('work'), 1)
-    bob.drain(1)
+    bob.takeOutput(1)
     expect(bob.host.slots.free('work')).toBe(0)
     bob.tick(1 + RESERVATION_TTL_MS, 0)
-    expect(kindsTo(bob.drain(1 + RESERVATION_TTL_MS).effects, ALICE)).toContain('busy')
+    expect(kindsTo(bob.takeOutput(1 + RESERVATION_TTL_MS).effects, ALICE)).toContain('busy')
     expect(bob.host.slots.free('work')).toBe(1)
   })
 
@@ -193,9 +193,9 @@ describe('reservations', () => {
     const bob = linked()
     bob.offer('work', 1, 0)
     for (const request of [1, 2]) bob.frame(ALICE, reserve('work', request), 1)
-    bob.drain(1)
+    bob.takeOutput(1)
     bob.offer('work', 0, 2)
-    expect(framesTo(bob.drain(2).effects, ALICE).filter(({ kind }) => kind === 'busy')).toHaveLength(2)
+    expect(framesTo(bob.takeOutput(2).effects, ALICE).filter(({ kind }) => kind === 'busy')).toHaveLength(2)
   })
 })
 
@@ -204,7 +204,7 @@ function busyBob(): MeshNode {
   const bob = linked()
   bob.offer('work', 1, 0)
   bob.frame(ALICE, { kind: 'reserve', request: 1, job: JOB, root: ALICE, capability: 'work', count: 1 }, 1)
-  bob.drain(1)
+  bob.takeOutput(1)
   const granted = {
     kind: 'grant',
     job: JOB,
@@ -216,7 +216,7 @@ function busyBob(): MeshNode {
   } as const
   bob.frame(ALICE, granted, 2)
   for (const obligation of ['0:1', '0:2']) bob.frame(ALICE, handoff({ obligation }), 3)
-  bob.drain(3)
+  bob.takeOutput(3)
   return bob
 }
 
@@ -225,38 +225,38 @@ describe('slots', () => {
     const bob = busyBob()
     expect(bob.host.running).toBe(1)
     bob.bodyEnded(JOB, '0:1', COMPLETED, 10)
-    const { effects } = bob.drain(10)
+    const { effects } = bob.takeOutput(10)
     expect(effects.flatMap(effect => (effect.kind === 'start' ? [effect.obligation] : []))).toEqual(['0:2'])
   })
 
   test('are not leaked when a lease turns out to be over at the very start of a body', () => {
     const bob = busyBob()
     bob.offer('work', 2, LEASE_MS + 10)
-    const { effects } = bob.drain(LEASE_MS + 10)
+    const { effects } = bob.takeOutput(LEASE_MS + 10)
     expect(effects.filter(({ kind }) => kind === 'start')).toEqual([])
     expect(effects.filter(({ kind }) => kind === 'kill')).toHaveLength(1)
     bob.bodyEnded(JOB, '0:1', { kind: 'killed' }, LEASE_MS + 20)
-    bob.drain(LEASE_MS + 20)
+    bob.takeOutput(LEASE_MS + 20)
     expect(bob.host.slots.free('work')).toBe(2)
   })
 
   test('of a job are free again when it is over', () => {
     const bob = busyBob()
     bob.frame(ALICE, { kind: 'done', job: JOB }, 10)
-    bob.drain(10)
+    bob.takeOutput(10)
     bob.bodyEnded(JOB, '0:1', { kind: 'killed' }, 20)
     bob.tick(30, 0)
-    bob.drain(30)
+    bob.takeOutput(30)
     expect(bob.host.slots.free('work')).toBe(1)
-    expect(bob.quiet && bob.idle).toBe(true)
+    expect(bob.quiet && bob.host.idle).toBe(true)
     expect(bob.host.participants()).toEqual([])
   })
 
   test('a body may start only while its lease lasts', () => {
     const bob = busyBob()
-    expect(bob.mayStart(JOB, '0:1', LEASE_MS)).toBe(true)
-    expect(bob.mayStart(JOB, '0:2', LEASE_MS)).toBe(false)
-    expect(bob.mayStart(JOB, '0:1', LEASE_MS + 1)).toBe(false)
+    expect(bob.leaseToStart(JOB, '0:1', LEASE_MS)).toBe(1)
+    expect(bob.leaseToStart(JOB, '0:2', LEASE_MS)).toBeUndefined()
+    expect(bob.leaseToStart(JOB, '0:1', LEASE_MS + 1)).toBeUndefined()
   })
 })
 
@@ -264,14 +264,14 @@ test('leases of all jobs with one root are renewed by one frame a second', () =>
   const bob = linked()
   for (const job of ['joba', 'jobb']) {
     bob.frame(ALICE, handoff({ job }), 0)
-    bob.drain(0)
+    bob.takeOutput(0)
     const nothing = { fenced: [], pendingFences: [] }
     bob.frame(ALICE, { kind: 'grant', job, engagement: 2, boot: bootOf(1), sentAt: 0, ...nothing }, 1)
   }
   const renewals: number[] = []
   for (let now = 1_000; now < 4_000; now += 250) {
     bob.tick(now, now)
-    const frames = framesTo(bob.drain(now).effects, ALICE)
+    const frames = framesTo(bob.takeOutput(now).effects, ALICE)
     for (const frame of frames) if (frame.kind === 'renew') renewals.push(frame.items.length)
   }
   expect(renewals).toEqual([2, 2, 2])
@@ -281,54 +281,54 @@ describe('stopping', () => {
   test('gives queued attempts back, lets running ones end, and takes nothing new', () => {
     const bob = busyBob()
     bob.stop(10)
-    const settles = framesTo(bob.drain(10).effects, ALICE).filter(frame => frame.kind === 'settle')
+    const settles = framesTo(bob.takeOutput(10).effects, ALICE).filter(frame => frame.kind === 'settle')
     expect(settles).toMatchObject([{ obligation: '0:2', outcome: 'returned' }])
     expect(bob.host.running).toBe(1)
     bob.frame(ALICE, handoff({ obligation: '0:3' }), 11)
-    expect(framesTo(bob.drain(11).effects, ALICE)).toMatchObject([{ obligation: '0:3', outcome: 'returned' }])
+    expect(framesTo(bob.takeOutput(11).effects, ALICE)).toMatchObject([{ obligation: '0:3', outcome: 'returned' }])
     expect(bob.stopping).toBe(true)
-    expect(bob.idle).toBe(false)
+    expect(bob.host.idle).toBe(false)
   })
 
   test('then interrupting gives running attempts back too, once their bodies are gone', () => {
     const bob = busyBob()
     bob.stop(10)
-    bob.drain(10)
-    expect(bob.host.atRest).toBe(false)
-    bob.interrupt(20)
-    const { effects } = bob.drain(20)
+    bob.takeOutput(10)
+    expect(bob.host.idle).toBe(false)
+    bob.moveAll('stop', 20)
+    const { effects } = bob.takeOutput(20)
     expect(effects.filter(({ kind }) => kind === 'kill')).toHaveLength(1)
     expect(kindsTo(effects, ALICE)).toEqual([])
     bob.bodyEnded(JOB, '0:1', { kind: 'killed' }, 30)
-    expect(framesTo(bob.drain(30).effects, ALICE)).toMatchObject([{ obligation: '0:1', outcome: 'returned' }])
+    expect(framesTo(bob.takeOutput(30).effects, ALICE)).toMatchObject([{ obligation: '0:1', outcome: 'returned' }])
     bob.frame(ALICE, { kind: 'settled', job: JOB, obligation: '0:1' }, 40)
     bob.frame(ALICE, { kind: 'settled', job: JOB, obligation: '0:2' }, 40)
-    expect(bob.host.atRest && bob.idle).toBe(true)
+    expect(bob.host.idle && bob.host.idle).toBe(true)
   })
 
   test('then leaving kills what still runs, and tells the root when that is gone', () => {
     const bob = busyBob()
     bob.stop(10)
     bob.leave(20)
-    expect(bob.drain(20).effects.filter(({ kind }) => kind === 'kill')).toHaveLength(1)
+    expect(bob.takeOutput(20).effects.filter(({ kind }) => kind === 'kill')).toHaveLength(1)
     bob.bodyEnded(JOB, '0:1', { kind: 'killed' }, 30)
-    expect(kindsTo(bob.drain(30).effects, ALICE)).toEqual(['leave'])
+    expect(kindsTo(bob.takeOutput(30).effects, ALICE)).toEqual(['leave'])
     bob.frame(ALICE, handoff({ obligation: '0:4' }), 40)
-    expect(bob.drain(40).effects, 'a late hand-off does not engage it again').toEqual([])
+    expect(bob.takeOutput(40).effects, 'a late hand-off does not engage it again').toEqual([])
   })
 })
 
 describe('a boot', () => {
   test('that is not the newest one of its peer is told so, when it engages (C2)', () => {
     const alice = node(ALICE)
-    alice.adopt(SUBMITTED, [], 0)
+    alice.adopt(SUBMITTED, [], 0, 0)
     alice.linkUp(BOB, 0)
     alice.frame(BOB, { kind: 'engage', job: JOB, boot: bootOf(5), lost: 0, sentAt: 0 }, 1)
-    alice.drain(1)
+    alice.takeOutput(1)
     const restored = { incarnation: 5, nonce: 'f'.repeat(16) }
     for (const boot of [bootOf(4), restored]) {
       alice.frame(BOB, { kind: 'engage', job: JOB, boot, lost: 0, sentAt: 0 }, 2)
-      const [answer] = framesTo(alice.drain(2).effects, BOB)
+      const [answer] = framesTo(alice.takeOutput(2).effects, BOB)
       expect(answer).toEqual({ kind: 'stale', job: JOB, boot, incarnation: 5 })
     }
     expect(alice.roots.ledger(JOB)?.state.grants.get(BOB)).toMatchObject({ engagement: 1, boot: bootOf(5) })
@@ -336,14 +336,14 @@ describe('a boot', () => {
 
   test('that is newer ends what the older one held, with its hello', () => {
     const alice = node(ALICE)
-    alice.adopt(SUBMITTED, [], 0)
+    alice.adopt(SUBMITTED, [], 0, 0)
     alice.frame(BOB, { kind: 'engage', job: JOB, boot: bootOf(1), lost: 0, sentAt: 0 }, 1)
-    alice.drain(1)
+    alice.takeOutput(1)
     alice.linkUp(BOB, 2)
     alice.frame(BOB, hello(BOB, 1), 2)
-    expect(alice.drain(2).records).toEqual([])
+    expect(alice.takeOutput(2).records).toEqual([])
     alice.frame(BOB, hello(BOB, 2), 3)
-    expect(alice.drain(3).records.map(({ record }) => record.kind)).toEqual(['fence-opened'])
+    expect(alice.takeOutput(3).records.map(({ record }) => record.kind)).toEqual(['fence-opened'])
   })
 })
 
@@ -380,7 +380,7 @@ describe('frames for jobs that are unknown here', () => {
     [{ kind: 'cancel', job: 'gone', obligation: '7:1', toEngagement: 1, ownerEngagement: 1 }, []],
     [{ kind: 'leave', job: 'gone', engagement: 1, boot: bootOf(1) }, []],
     [{ kind: 'fenced', job: 'gone', fence: 1, engagement: 1 }, []],
-    [{ kind: 'fence', job: 'gone', fence: 1, peer: CAROL, yourEngagement: 1 }, []],
+    [{ kind: 'fence', job: 'gone', fence: 1, peer: CAROL, cause: 'lost', yourEngagement: 1 }, []],
     [{ kind: 'done', job: 'gone' }, []],
     [{ kind: 'settled', job: 'gone', obligation: '7:1' }, []],
     [{ kind: 'release', job: 'gone', request: 1, slots: 1, all: true }, []],
@@ -393,7 +393,7 @@ describe('frames for jobs that are unknown here', () => {
     ({ frame, answer }) => {
       const bob = linked()
       bob.frame(ALICE, frame, 1)
-      expect(kindsTo(bob.drain(1).effects, ALICE)).toEqual(answer)
+      expect(kindsTo(bob.takeOutput(1).effects, ALICE)).toEqual(answer)
     }
   )
 
@@ -401,7 +401,7 @@ describe('frames for jobs that are unknown here', () => {
     const bob = linked()
     const items = [{ job: 'gone', engagement: 1, running: 0, queued: 0, ended: 0, failed: 0, spawned: 0 }]
     bob.frame(ALICE, { kind: 'renew', boot: bootOf(1), sentAt: 5, items }, 1)
-    expect(framesTo(bob.drain(1).effects, ALICE)).toMatchObject([
+    expect(framesTo(bob.takeOutput(1).effects, ALICE)).toMatchObject([
       { kind: 'renewed', sentAt: 5, done: ['gone'], lost: [] }
     ])
   })
@@ -446,8 +446,8 @@ describe('a submitted record', () => {
   test('is carried on after a restart of its daemon, under the same job', () => {
     const submitted: SubmittedRecord = { ...SUBMITTED, traceparent: '00-1-2-3' }
     const alice = node(ALICE, 2)
-    alice.adopt(submitted, [{ kind: 'granted', peer: BOB, engagement: 1, boot: bootOf(1) }], 0)
-    alice.drain(0)
+    alice.adopt(submitted, [{ kind: 'granted', peer: BOB, engagement: 1, boot: bootOf(1) }], 0, 0)
+    alice.takeOutput(0)
     expect(alice.roots.ledger(JOB)?.state.obligation).toMatchObject({ task: { path: '0', traceparent: '00-1-2-3' } })
     expect(alice.waitingFor(JOB)).toBe(1)
   })

@@ -5,7 +5,7 @@ import { MeshNode } from '../../../src/core/node/index.ts'
 const ADDRESS = { bob: '/ip4/127.0.0.1/tcp/1', carol: '/ip4/127.0.0.1/tcp/2' }
 
 function advertisementOf(peer: 'bob' | 'carol', sequence: number, addresses: readonly string[]): Advertisement {
-  const load = { capabilities: [], running: 0, queued: 0 }
+  const load = { capabilities: [], running: 0, queued: 0, drain: 'no' } as const
   return { peer, incarnation: 1, sequence, name: peer, version: '1', addresses, ...load }
 }
 
@@ -30,7 +30,7 @@ function alice(): MeshNode {
   })
   node.linkUp('bob', 0)
   node.linkUp('carol', 0)
-  node.drain(0)
+  node.takeOutput(0)
   return node
 }
 
@@ -38,23 +38,23 @@ test('members that are linked at the same moment are told of each other as soon 
   const node = alice()
   const boot = { incarnation: 1, nonce: 'fedcba9876543210' }
   node.frame('bob', { kind: 'hello', boot, advertisement: advertisementOf('bob', 1, [ADDRESS.bob]) }, 1)
-  expect(exchanged(node.drain(1).effects)).toEqual([`carol: bob@${ADDRESS.bob}`])
+  expect(exchanged(node.takeOutput(1).effects)).toEqual([`carol: bob@${ADDRESS.bob}`])
   // Carol greets before she knows where she listens, and says it later by gossip.
   node.frame('carol', { kind: 'hello', boot, advertisement: advertisementOf('carol', 1, []) }, 2)
-  expect(exchanged(node.drain(2).effects)).toEqual([])
+  expect(exchanged(node.takeOutput(2).effects)).toEqual([])
   node.gossip('carol', advertisementOf('carol', 2, [ADDRESS.carol]), 3)
-  expect(exchanged(node.drain(3).effects)).toEqual([`bob: carol@${ADDRESS.carol}`])
+  expect(exchanged(node.takeOutput(3).effects)).toEqual([`bob: carol@${ADDRESS.carol}`])
 })
 
 test('only news is passed on: a member that moves, not one that says the same again, nor one without a link', () => {
   const node = alice()
   node.gossip('bob', advertisementOf('bob', 1, [ADDRESS.bob]), 1)
-  node.drain(1)
+  node.takeOutput(1)
   node.gossip('bob', advertisementOf('bob', 2, [ADDRESS.bob]), 2)
-  expect(exchanged(node.drain(2).effects)).toEqual([])
+  expect(exchanged(node.takeOutput(2).effects)).toEqual([])
   node.gossip('bob', advertisementOf('bob', 3, ['/ip4/127.0.0.1/tcp/9']), 3)
-  expect(exchanged(node.drain(3).effects)).toEqual(['carol: bob@/ip4/127.0.0.1/tcp/9'])
+  expect(exchanged(node.takeOutput(3).effects)).toEqual(['carol: bob@/ip4/127.0.0.1/tcp/9'])
   node.linkDown('bob', 4)
   node.gossip('bob', advertisementOf('bob', 4, [ADDRESS.bob]), 5)
-  expect(exchanged(node.drain(5).effects)).toEqual([])
+  expect(exchanged(node.takeOutput(5).effects)).toEqual([])
 })

@@ -3,8 +3,10 @@ import type { Frame } from '../../../src/core/frames.ts'
 import { type Candidate, type Demand, Placer, UNPLACEABLE_AFTER_MS } from '../../../src/core/placement/index.ts'
 import { seeded } from '../../helpers/virtual-time.ts'
 
+const JOB = 'job1'
+
 const demand = (obligation: string, more: Partial<Demand> = {}): Demand => ({
-  job: 'job1',
+  job: JOB,
   obligation,
   capability: 'work',
   root: 'root',
@@ -110,7 +112,12 @@ describe('what it does with an offer', () => {
   test('the oldest tasks get the slots; what is left over is reported', () => {
     const placer = waiting(3)
     const [first] = reserves(evaluate(placer, [host('host0')]))
-    const { matches, unused } = placer.reserved('host0', first?.request ?? 0, 7, 4)
+    const { matches, unused } = placer.reserved('host0', {
+      request: first?.request ?? 0,
+      job: JOB,
+      engagement: 7,
+      slots: 4
+    })
     expect(matches.map(match => match.demand.obligation)).toEqual(['1:0', '1:1', '1:2'])
     expect(matches[0]).toMatchObject({ to: 'host0', toEngagement: 7, asked: ['host0'] })
     expect(unused).toBe(1)
@@ -120,15 +127,26 @@ describe('what it does with an offer', () => {
   test('an offer for a request that it does not know is given back whole', () => {
     const placer = waiting(1)
     evaluate(placer, [host('host0')])
-    expect(placer.reserved('host0', 99, 7, 2)).toEqual({ matches: [], unused: 2 })
-    expect(placer.reserved('stranger', 1, 7, 2)).toEqual({ matches: [], unused: 2 })
+    expect(placer.reserved('host0', { request: 99, job: JOB, engagement: 7, slots: 2 })).toEqual({
+      matches: [],
+      unused: 2
+    })
+    const other = { request: 1, job: 'job2', engagement: 7, slots: 2 }
+    expect(placer.reserved('host0', other), 'of the same number, but of another job').toEqual({
+      matches: [],
+      unused: 2
+    })
+    expect(placer.reserved('stranger', { request: 1, job: JOB, engagement: 7, slots: 2 })).toEqual({
+      matches: [],
+      unused: 2
+    })
     expect(placer.waiting).toBe(1)
   })
 
   test('when nobody waits any more the other hosts are told, once', () => {
     const placer = waiting(1)
     const asked = reserves(evaluate(placer, hosts(2)))
-    placer.reserved(asked[0]?.to ?? '', asked[0]?.request ?? 0, 7, 1)
+    placer.reserved(asked[0]?.to ?? '', { request: asked[0]?.request ?? 0, job: JOB, engagement: 7, slots: 1 })
     const told = releases(evaluate(placer, hosts(2)))
     expect(told).toMatchObject([{ to: asked[1]?.to, request: asked[1]?.request, all: true }])
     expect(evaluate(placer, hosts(2))).toEqual([])
@@ -138,7 +156,10 @@ describe('what it does with an offer', () => {
     const placer = waiting(1)
     const [first] = reserves(evaluate(placer, [host('host0')]))
     placer.withdraw('job1', '1:0')
-    expect(placer.reserved('host0', first?.request ?? 0, 7, 1)).toEqual({ matches: [], unused: 1 })
+    expect(placer.reserved('host0', { request: first?.request ?? 0, job: JOB, engagement: 7, slots: 1 })).toEqual({
+      matches: [],
+      unused: 1
+    })
     expect(evaluate(placer, [host('host0')])).toEqual([])
   })
 
@@ -174,13 +195,15 @@ describe('hosts that say no or vanish', () => {
     placer.forget('host0')
     const [second] = reserves(evaluate(placer, [host('host0')]))
     expect(second?.request).not.toBe(first?.request)
-    expect(placer.reserved('host0', first?.request ?? 0, 7, 1).matches).toEqual([])
+    expect(
+      placer.reserved('host0', { request: first?.request ?? 0, job: JOB, engagement: 7, slots: 1 }).matches
+    ).toEqual([])
   })
 })
 
 describe('what nobody offers', () => {
   const unplaceable = (placer: Placer, candidates: readonly Candidate[], now: number) =>
-    placer.unplaceable(() => candidates, now).map(({ obligation }) => obligation)
+    placer.unplaceable(() => candidates.map(({ peer }) => peer), now).map(({ obligation }) => obligation)
 
   test('waits for UNPLACEABLE_AFTER_MS, then is given up', () => {
     const placer = waiting(1, { since: 1_000 })

@@ -36,7 +36,7 @@ function schedule(seed: number): Run {
     staleOffers: 0.1,
     plan: path => ({
       durationMs: heavyTailed(random, 30, 15_000),
-      children: path.split('.').length <= 3 ? Math.floor(random() * 4) : 0,
+      children: childrenOf(seed, path),
       fails: random() < 0.03
     })
   })
@@ -52,7 +52,7 @@ function schedule(seed: number): Run {
   soup.run(SETTLE_DOWN_MS)
   const begun = [...soup.started.values()].reduce((sum, times) => sum + times, 0)
   soup.time.run(() => false, AFTERMATH_MS)
-  return { seed, faults, ...verdictOf(soup, begun) }
+  return { seed, faults, ...verdictOf(seed, soup, begun) }
 }
 
 function inject(soup: MessageSoup, random: () => number): string {
@@ -83,16 +83,31 @@ function inject(soup: MessageSoup, random: () => number): string {
   return 'cancel'
 }
 
-function verdictOf(soup: MessageSoup, begun: number): Pick<Run, 'problems' | 'verdict' | 'lost'> {
+/** Children of a task: the same in every attempt, or nobody could say what a complete job is. */
+function childrenOf(seed: number, path: string): number {
+  if (path.split('.').length > 3) return 0
+  const dice = seeded([...path].reduce((hash, character) => hash * 31 + character.charCodeAt(0), seed))
+  return Math.floor(dice() * 4)
+}
+
+function sizeOf(seed: number, path: string): number {
+  let size = 1
+  for (let child = 0; child < childrenOf(seed, path); child += 1) size += sizeOf(seed, `${path}.${child}`)
+  return size
+}
+
+function verdictOf(seed: number, soup: MessageSoup, begun: number): Pick<Run, 'problems' | 'verdict' | 'lost'> {
   const problems = [...soup.violations]
   const state = soup.announced[0]?.state
   if (state === undefined) return { problems: [...problems, 'never announced'], verdict: 'none', lost: 0 }
   const begunNow = [...soup.started.values()].reduce((sum, times) => sum + times, 0)
   if (begunNow !== begun) problems.push('bodies began after the announcement')
   if (soup.hosts.some(({ bodies }) => bodies.size > 0)) problems.push('bodies execute for ever')
-  const records = soupRecords(state)
+  const records = soupRecords(state).filter(({ outcome }) => outcome !== 'late')
   const judgement = judge(records, state.cancelRequested)
   const paths = records.map(({ path }) => path)
+  const whole = judgement.verdict === 'completed' && soup.refusedSpawns === 0
+  if (whole && paths.length !== sizeOf(seed, '0')) problems.push('a part of the tree is missing')
   if (new Set(paths).size !== paths.length) problems.push('a task is recorded twice')
   for (const path of paths) {
     const parent = path.slice(0, path.lastIndexOf('.'))
@@ -124,7 +139,9 @@ test(`whatever fails and whenever: announced once, honestly, and nothing execute
   for (const kind of ['crash', 'root crash', 'pause', 'partition', 'leave', 'cancel']) {
     expect(faults[kind] ?? 0, kind).toBeGreaterThan(RUNS / 50)
   }
-  for (const verdict of ['completed', 'completed-with-failures', 'incomplete', 'cancelled']) {
+  for (const verdict of ['completed', 'completed-with-failures', 'cancelled']) {
     expect(verdicts[verdict] ?? 0, verdict).toBeGreaterThan(RUNS / 200)
   }
+  // A task is given up only after losing host upon host, which six faults hardly bring about.
+  expect(verdicts.incomplete ?? 0).toBeLessThan(RUNS / 200)
 }, 600_000)

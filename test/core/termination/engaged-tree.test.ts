@@ -63,7 +63,7 @@ describe('a hand-off', () => {
 
   test('from a fenced owner is dropped', () => {
     const tree = bobsTree()
-    tree.fence({ fence: 3, peer: CAROL }, new Probe())
+    tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, new Probe())
     const late = handoff({ obligation: '3:1', ownerEngagement: 3 })
     expect(at(0, step => tree.handoff(CAROL, late, step)).summary).toEqual([])
     expect(
@@ -123,7 +123,7 @@ describe('a body with children', () => {
     const tree = bobsTree()
     running(tree)
     const spawned = tree.spawn('0:1', CHILD, new Probe())
-    tree.fence({ fence: 3, peer: CAROL }, new Probe())
+    tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, new Probe())
     if (!('task' in spawned)) throw new Error(spawned.message)
     expect(tree.bind(spawned.obligation, { to: CAROL, toEngagement: 3, request: 1 }, new Probe())).toBe(false)
     expect(tree.bind(spawned.obligation, { to: CAROL, toEngagement: 4, request: 1 }, new Probe())).toBe(true)
@@ -171,14 +171,14 @@ describe('a settle', () => {
     running(tree)
     end(tree, '0:1')
     expect(tree.idle).toBe(false)
-    expect(at(20, step => tree.resend(ALICE, step)).summary).toEqual(['alice<-settle'])
-    expect(at(20, step => tree.resend(undefined, step)).summary).toEqual(['alice<-settle'])
-    expect(at(20, step => tree.resend(CAROL, step)).summary).toEqual([])
+    expect(at(20, step => tree.resend(ALICE, () => true, step)).summary).toEqual(['alice<-settle'])
+    expect(at(20, step => tree.resend(undefined, () => true, step)).summary).toEqual(['alice<-settle'])
+    expect(at(20, step => tree.resend(CAROL, () => true, step)).summary).toEqual([])
     tree.settled(CAROL, '0:1')
     expect(tree.idle, 'only the owner can acknowledge it').toBe(false)
     tree.settled(ALICE, '0:1')
     expect(tree.idle).toBe(true)
-    expect(at(30, step => tree.resend(undefined, step)).summary).toEqual([])
+    expect(at(30, step => tree.resend(undefined, () => true, step)).summary).toEqual([])
   })
 
   test('as cancelled to an owner that is not cancelling is taken as returned', () => {
@@ -200,17 +200,32 @@ describe('an attempt that is given back', () => {
     expect(tree.obligation(place?.obligation ?? '')?.attempts).toEqual([1, 2])
   })
 
-  test(`fails for good when it has been given back more than ${RETURNS_MAX} times`, () => {
+  test(`fails for good when what executes it has vanished more than ${RETURNS_MAX} times`, () => {
     const tree = bobsTree()
     let [child = ''] = running(tree, 1)
+    const vanished = { outcome: 'returned', error: { code: 'TASK_RETURNED', message: 'gone' } } as const
     for (let back = 1; back <= RETURNS_MAX; back += 1) {
-      const step = at(back, probe => tree.settle(CAROL, settle(child, { outcome: 'returned' }), 0, probe))
+      const step = at(back, probe => tree.settle(CAROL, settle(child, vanished), 0, probe))
       child = step.effects('place')[0]?.obligation ?? 'none'
       expect(tree.bind(child, { to: CAROL, toEngagement: 3, request: 1 }, new Probe())).toBe(true)
     }
-    const last = at(99, step => tree.settle(CAROL, settle(child, { outcome: 'returned' }), 0, step))
+    const last = at(99, step => tree.settle(CAROL, settle(child, vanished), 0, step))
     expect(last.summary).toEqual(['carol<-settled', 'child-settled'])
     expect(last.effects('child-settled')[0]).toMatchObject({ outcome: 'failed', error: { code: 'TASK_RETURNED' } })
+  })
+
+  test('of its own accord by its host may come back as often as it likes, but is slowed down', () => {
+    const tree = bobsTree()
+    let [child = ''] = running(tree, 1)
+    const waits: number[] = []
+    for (let back = 1; back <= 2 * RETURNS_MAX; back += 1) {
+      const step = at(back, probe => tree.settle(CAROL, settle(child, { outcome: 'returned' }), 0, probe))
+      const [place] = step.effects('place')
+      child = place?.obligation ?? 'none'
+      waits.push((place?.notBefore ?? 0) - back)
+      expect(tree.bind(child, { to: CAROL, toEngagement: 3, request: 1 }, new Probe())).toBe(true)
+    }
+    expect(waits).toEqual([0, 0, 0, 0, 0, 1_000, 1_000, 1_000, 1_000, 1_000])
   })
 
   test('before it began: a queued attempt goes back to its owner, a running one does not', () => {
@@ -306,11 +321,11 @@ describe('a cancel', () => {
   test('is repeated by the slow timer and at a new link, in place of the hand-off', () => {
     const tree = bobsTree()
     running(tree, 1)
-    expect(at(1, step => tree.resend(CAROL, step)).summary).toEqual(['carol<-handoff'])
-    expect(at(1, step => tree.resend(undefined, step)).summary).toEqual([])
+    expect(at(1, step => tree.resend(CAROL, () => true, step)).summary).toEqual(['carol<-handoff'])
+    expect(at(1, step => tree.resend(undefined, () => true, step)).summary).toEqual([])
     tree.cancel(ALICE, cancelOf('0:1'), new Probe(2))
-    expect(at(3, step => tree.resend(CAROL, step)).summary).toEqual(['carol<-cancel'])
-    expect(at(3, step => tree.resend(undefined, step)).summary).toEqual(['carol<-cancel'])
+    expect(at(3, step => tree.resend(CAROL, () => true, step)).summary).toEqual(['carol<-cancel'])
+    expect(at(3, step => tree.resend(undefined, () => true, step)).summary).toEqual(['carol<-cancel'])
   })
 })
 
@@ -319,12 +334,14 @@ describe('a fence', () => {
     const tree = bobsTree()
     tree.handoff(CAROL, handoff({ obligation: '3:1', ownerEngagement: 3 }), new Probe())
     tree.started('3:1', 1)
-    expect(at(1, step => tree.fence({ fence: 3, peer: CAROL }, step)).summary).toEqual(['kill'])
-    expect(at(2, step => tree.fence({ fence: 3, peer: CAROL }, step)).summary, 'asked again').toEqual([])
+    expect(at(1, step => tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, step)).summary).toEqual(['kill'])
+    expect(at(2, step => tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, step)).summary, 'asked again').toEqual([])
     const gone = end(tree, '3:1', { kind: 'killed' })
     expect(gone.summary).toEqual(['alice<-fenced'])
     expect(gone.frames('fenced')[0]).toMatchObject({ fence: 3, engagement: 2 })
-    expect(at(20, step => tree.fence({ fence: 3, peer: CAROL }, step)).summary).toEqual(['alice<-fenced'])
+    expect(at(20, step => tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, step)).summary).toEqual([
+      'alice<-fenced'
+    ])
   })
 
   test('waits for children of orphans on other hosts', () => {
@@ -335,18 +352,20 @@ describe('a fence', () => {
     if (!('task' in child)) throw new Error(child.message)
     tree.bind(child.obligation, { to: ALICE, toEngagement: 1, request: 1 }, new Probe())
     tree.bodyEnded('3:1', COMPLETED, 1, new Probe())
-    expect(at(1, step => tree.fence({ fence: 3, peer: CAROL }, step)).summary).toEqual(['alice<-cancel'])
+    expect(at(1, step => tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, step)).summary).toEqual(['alice<-cancel'])
     const last = at(2, step => tree.settle(ALICE, settle(child.obligation, { outcome: 'cancelled' }), 0, step))
     expect(last.summary).toEqual(['alice<-settled', 'alice<-fenced'])
   })
 
-  test('writes off what had been handed to the lost peer, by name', () => {
+  test('issues what had been handed to the lost peer again, under a new name', () => {
     const tree = bobsTree()
-    running(tree, 1)
-    const fenced = at(1, step => tree.fence({ fence: 3, peer: CAROL }, step))
-    expect(fenced.summary).toEqual(['child-settled', 'alice<-fenced'])
-    expect(fenced.effects('child-settled')[0]).toMatchObject({ outcome: 'lost', error: { code: 'TASK_LOST' } })
-    expect(recordsOf(settledBy(end(tree, '0:1')))).toContainEqual({ path: '0.0', outcome: 'lost', peer: CAROL })
+    const [child = ''] = running(tree, 1)
+    const fenced = at(1, step => tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, step))
+    expect(fenced.summary).toEqual(['place', 'alice<-fenced'])
+    const next = fenced.effects('place')[0]?.obligation ?? ''
+    expect(next).not.toBe(child)
+    expect(tree.obligation(next)).toMatchObject({ attempts: [1, 2], task: { path: '0.0' } })
+    expect(tree.obligation(child)).toBeUndefined()
   })
 
   test('leaves a later engagement of the same peer alone', () => {
@@ -355,7 +374,7 @@ describe('a fence', () => {
     const child = tree.spawn('0:1', CHILD, new Probe())
     if (!('task' in child)) throw new Error(child.message)
     tree.bind(child.obligation, { to: CAROL, toEngagement: 5, request: 1 }, new Probe())
-    expect(at(1, step => tree.fence({ fence: 3, peer: CAROL }, step)).summary).toEqual(['alice<-fenced'])
+    expect(at(1, step => tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, step)).summary).toEqual(['alice<-fenced'])
     expect(tree.obligation(child.obligation)).toBeDefined()
   })
 
@@ -364,9 +383,9 @@ describe('a fence', () => {
     running(tree, 1)
     tree.cancel(ALICE, cancelOf('0:1'), new Probe(1))
     end(tree, '0:1', { kind: 'killed' })
-    const fenced = at(12, step => tree.fence({ fence: 3, peer: CAROL }, step))
+    const fenced = at(12, step => tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, step))
     expect(fenced.summary).toEqual(['alice<-settle', 'alice<-fenced'])
-    expect(recordsOf(settledBy(fenced))).toContainEqual({ path: '0.0', outcome: 'lost', peer: CAROL })
+    expect(recordsOf(settledBy(fenced))).toContainEqual({ path: '0.0', outcome: 'cancelled', peer: CAROL })
   })
 
   test('drops settles that only the lost peer could acknowledge', () => {
@@ -375,7 +394,7 @@ describe('a fence', () => {
     tree.started('3:1', 1)
     end(tree, '3:1')
     expect(tree.idle).toBe(false)
-    tree.fence({ fence: 3, peer: CAROL }, new Probe())
+    tree.fence({ fence: 3, peer: CAROL, cause: 'lost' }, new Probe())
     expect(tree.idle).toBe(true)
   })
 })
@@ -446,7 +465,7 @@ describe('the end of an engagement', () => {
     running(tree, 1)
     tree.spawn('0:1', CHILD, new Probe())
     tree.handoff(ALICE, handoff({ obligation: '0:2' }), new Probe())
-    const gone = at(1, step => expect(tree.abandon('its lease is over', step)).toEqual(['0:1']))
+    const gone = at(1, step => expect(tree.abandon('its lease is over', true, step)).toEqual(['0:1']))
     expect(gone.summary.toSorted()).toEqual(['dequeue', 'kill', 'withdraw'])
     expect(tree.idle).toBe(true)
   })

@@ -60,7 +60,16 @@ test('at every moment the state of a ledger is the fold of its records, through 
     soup.run(60_000)
     expect(soup.announced, `seed ${seed}`).toHaveLength(1)
   }
-  const all = ['granted', 'bound', 'settled', 'fence-opened', 'fence-answered', 'cancel-requested', 'announced']
+  const all = [
+    'granted',
+    'bound',
+    'settled',
+    'reissued',
+    'fence-opened',
+    'fence-answered',
+    'cancel-requested',
+    'announced'
+  ]
   expect([...kinds].toSorted()).toEqual(all.toSorted())
   expect(compared).toBeGreaterThan(1_000)
 })
@@ -74,7 +83,7 @@ test('a root that restarts after any record of a journal waits for nothing that 
       const history = soup.journal.slice(0, length)
       const probe = new Probe(0)
       const ledger = new Ledger({ self: 'host0', encodeRecord: () => new Uint8Array(1) }, soup.submitted, history)
-      ledger.start(probe)
+      ledger.start(0, probe)
       // Nobody ever comes back: all engagements run out.
       const late = new Probe(LEASE_EXPIRY_MS)
       ledger.tick(late)

@@ -83,17 +83,18 @@ describe('a job', () => {
     expect(ledger.state.obligation).toBeDefined()
   })
 
-  test(`is issued again when its host gives it back, ${RETURNS_MAX} times, then it fails`, () => {
+  test(`is issued again when what executes it vanishes, ${RETURNS_MAX} times, then it fails`, () => {
     const ledger = underway()
+    const vanished = { outcome: 'returned', error: { code: 'TASK_RETURNED', message: 'gone' } } as const
     const names = new Set<string>()
     for (let back = 1; back <= RETURNS_MAX; back += 1) {
       names.add(rootId(ledger))
-      const step = at(back, probe => ledger.settle(BOB, settle(rootId(ledger), { outcome: 'returned' }), 0, probe))
+      const step = at(back, probe => ledger.settle(BOB, settle(rootId(ledger), vanished), 0, probe))
       expect(step.effects('place')[0]).toMatchObject({ avoid: BOB })
       bind(ledger, BOB, 1)
     }
     expect(names.size).toBe(RETURNS_MAX)
-    const last = at(9, step => ledger.settle(BOB, settle(rootId(ledger), { outcome: 'returned' }), 0, step))
+    const last = at(9, step => ledger.settle(BOB, settle(rootId(ledger), vanished), 0, step))
     expect(last.effects('announce')).toHaveLength(1)
     expect(ledger.state.error?.code).toBe('TASK_RETURNED')
     expect(verdict(ledger)).toBe('completed-with-failures')
@@ -164,7 +165,7 @@ describe('an engagement', () => {
     ledger.renew(CAROL, BOOT, item(2), new Probe(2_000))
     expect(at(1_000 + LEASE_EXPIRY_MS - 1, step => ledger.tick(step)).records).toEqual([])
     const step = at(1_000 + LEASE_EXPIRY_MS, probe => ledger.tick(probe))
-    expect(step.records.map(({ kind }) => kind)).toEqual(['fence-opened', 'settled'])
+    expect(step.records.map(({ kind }) => kind)).toEqual(['fence-opened', 'reissued'])
     expect(ledger.state.grants.has(CAROL)).toBe(true)
   })
 
@@ -219,23 +220,26 @@ describe('a fence', () => {
     const ledger = underway()
     ledger.newBoot(CAROL, NEWER, new Probe())
     const step = at(1, probe => ledger.newBoot(BOB, NEWER, probe))
-    // Nobody is left to ask: both fences are closed, the root task is lost with bob, and only now is it announced.
-    expect(step.records.map(({ kind }) => kind)).toEqual(['fence-opened', 'settled', 'announced'])
-    expect(verdict(ledger)).toBe('incomplete')
+    // Nobody is left to ask: both fences are closed. The root task was lost with bob, and is owed again.
+    expect(step.records.map(({ kind }) => kind)).toEqual(['fence-opened', 'reissued'])
+    expect(step.effects('announce')).toEqual([])
+    expect(step.effects('place')).toHaveLength(1)
   })
 
-  test('loses the root task when its host is the lost one, and names it', () => {
+  test('issues the root task again when its host is the lost one, under a new name', () => {
     const ledger = underway()
+    const before = rootId(ledger)
     const step = at(1, probe => ledger.newBoot(BOB, NEWER, probe))
-    expect(step.records.map(({ kind }) => kind)).toEqual(['fence-opened', 'settled'])
-    expect(ledger.state.error?.code).toBe('TASK_LOST')
-    expect(recordsOf(ledger.state)).toEqual([{ path: '0', outcome: 'lost', peer: BOB }])
+    expect(step.records.map(({ kind }) => kind)).toEqual(['fence-opened', 'reissued'])
+    expect(step.effects('place')[0]?.obligation).toBe(rootId(ledger))
+    expect(rootId(ledger)).not.toBe(before)
+    expect(ledger.state.obligation?.attempts).toEqual([2])
   })
 
   test('is repeated in grants and renewals, at a new link and by the slow timer, until it is answered (R5)', () => {
     const ledger = underway()
     ledger.newBoot(CAROL, NEWER, new Probe())
-    const pending = [{ fence: 2, peer: CAROL }]
+    const pending = [{ fence: 2, peer: CAROL, cause: 'lost' }]
     expect(at(1, step => ledger.engage(BOB, engage(), step)).frames('grant')[0]?.pendingFences).toEqual(pending)
     expect(ledger.renew(BOB, BOOT, item(1), new Probe())).toEqual({ pendingFences: pending })
     expect(at(2, step => ledger.resend(BOB, step)).summary).toEqual(['bob<-handoff', 'bob<-fence'])
@@ -318,7 +322,7 @@ describe('after a restart', () => {
     const ledger = alicesLedger([granted(BOB, 1), bound])
     expect(at(LEASE_EXPIRY_MS - 1, step => ledger.tick(step)).records).toEqual([])
     const over = at(LEASE_EXPIRY_MS, step => ledger.tick(step))
-    expect(over.records.map(({ kind }) => kind)).toEqual(['fence-opened', 'settled', 'announced'])
+    expect(over.records.map(({ kind }) => kind)).toEqual(['fence-opened', 'reissued'])
   })
 
   test('the hand-off is sent again when the host is linked', () => {
@@ -352,7 +356,8 @@ describe('after a restart', () => {
 
   test('a fence that was opened without its consequence has it now', () => {
     const probe = new Probe(0)
-    alicesLedger([granted(BOB, 1), bound, { kind: 'fence-opened', fence: 1, peer: BOB }], probe)
-    expect(probe.records.map(({ kind }) => kind)).toEqual(['settled', 'announced'])
+    alicesLedger([granted(BOB, 1), bound, { kind: 'fence-opened', fence: 1, peer: BOB, cause: 'lost' }], probe)
+    expect(probe.records.map(({ kind }) => kind)).toEqual(['reissued'])
+    expect(probe.effects('place')).toHaveLength(1)
   })
 })

@@ -53,14 +53,14 @@ describe('engaging', () => {
 
   test('a daemon that has had nothing to do with a job does not ask', () => {
     expect(at(9_999, step => bobsPart().tick(step)).out).toEqual([])
-    expect(at(9_999, step => bobsPart().resend(ALICE, step)).out).toEqual([])
+    expect(at(9_999, step => bobsPart().resend(ALICE, () => true, step)).out).toEqual([])
   })
 
   test('a new link to the root repeats the question at once, one to somebody else does not', () => {
     const participant = bobsPart()
     participant.engage(new Probe(0))
-    expect(at(1, step => participant.resend(CAROL, step)).summary).toEqual([])
-    expect(at(2, step => participant.resend(ALICE, step)).summary).toEqual(['alice<-engage'])
+    expect(at(1, step => participant.resend(CAROL, () => true, step)).summary).toEqual([])
+    expect(at(2, step => participant.resend(ALICE, () => true, step)).summary).toEqual(['alice<-engage'])
   })
 
   test('a grant begins the engagement; the same one again changes nothing', () => {
@@ -164,12 +164,15 @@ describe('the lease', () => {
     ],
     ['settle', ({ participant, bound }, step) => participant.live(step)?.settle(CAROL, settle(bound), 0, step)],
     ['bodyEnded', ({ participant }, step) => participant.bodyEnded('0:1', COMPLETED, 1, step)],
-    ['fence', ({ participant }, step) => participant.liveFor(2, step)?.fence({ fence: 3, peer: CAROL }, step)],
+    [
+      'fence',
+      ({ participant }, step) => participant.liveFor(2, step)?.fence({ fence: 3, peer: CAROL, cause: 'lost' }, step)
+    ],
     ['granted', ({ participant }, step) => participant.granted(ALICE, grant(2, { sentAt: LEASE_MS }), step)],
     ['renewed', ({ participant }, step) => participant.renewed(ALICE, renewed(LEASE_MS), step)],
     ['engage', ({ participant }, step) => participant.engage(step)],
     ['tick', ({ participant }, step) => participant.tick(step)],
-    ['resend', ({ participant }, step) => participant.resend(CAROL, step)],
+    ['resend', ({ participant }, step) => participant.resend(CAROL, () => true, step)],
     ['leave', ({ participant }, step) => participant.leave(step)],
     [
       'cancel',
@@ -208,7 +211,7 @@ describe('a lost engagement', () => {
     tree?.started('0:2', 1)
     participant.tick(new Probe(LEASE_MS))
     expect(at(LEASE_MS + 10, step => participant.tick(step)).summary, 'two bodies die').toEqual([])
-    expect(at(LEASE_MS + 20, step => participant.resend(ALICE, step)).summary).toEqual([])
+    expect(at(LEASE_MS + 20, step => participant.resend(ALICE, () => true, step)).summary).toEqual([])
     expect(at(LEASE_MS + 30, step => participant.bodyEnded('0:1', COMPLETED, 1, step)).summary).toEqual([])
     const reaped = at(LEASE_MS + 40, step => participant.bodyEnded('0:2', { kind: 'killed' }, 1, step))
     expect(reaped.frames('engage')).toMatchObject([{ lost: 2 }])
@@ -246,12 +249,12 @@ describe('a lost engagement', () => {
     'pending fences of a %s are carried out in full, not only noted (H8)',
     kind => {
       const { participant, bound } = busy()
-      const pendingFences = [{ fence: 3, peer: CAROL }]
+      const pendingFences = [{ fence: 3, peer: CAROL, cause: 'lost' as const }]
       const step = at(100, probe => {
         if (kind === 'grant') participant.granted(ALICE, grant(2, { pendingFences }), probe)
         else participant.renewed(ALICE, renewed(50, { items: [{ job: JOB, engagement: 2, pendingFences }] }), probe)
       })
-      expect(step.summary).toEqual(['child-settled', 'alice<-fenced'])
+      expect(step.summary).toEqual(['place', 'alice<-fenced'])
       expect(participant.peek()?.obligation(bound)).toBeUndefined()
     }
   )
@@ -329,5 +332,18 @@ describe('a home that was copied', () => {
     const participant = bobsPart()
     expect(at(1, step => participant.stale(ALICE, NEWER, 7, step)).out).toEqual([])
     expect(at(1, step => participant.stale(BOB, BOOT, 7, step)).out).toEqual([])
+  })
+})
+
+describe('a machine that slept', () => {
+  test('gives up what it holds, and takes no grant that it had asked for before (H15)', () => {
+    const participant = bobEngaged()
+    expect(at(10, step => participant.slept(step)).summary).toEqual(['disengaged'])
+    const asking = bobsPart()
+    expect(at(0, step => asking.engage(step)).summary).toEqual(['alice<-engage'])
+    asking.slept(new Probe(5))
+    expect(at(6, step => asking.granted(ALICE, grant(2), step)).summary).toEqual([])
+    expect(at(7, step => asking.engage(step)).summary, 'asks anew').toEqual(['alice<-engage'])
+    expect(at(8, step => asking.granted(ALICE, grant(3, { sentAt: 7 }), step)).summary).toEqual(['engaged'])
   })
 })
