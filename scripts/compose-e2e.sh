@@ -165,13 +165,9 @@ hardened() {
   [ "$(docker exec "$id" sh -c 'id -u; sed -n "s/^CapEff:\t*//p;s/^NoNewPrivs:\t*//p" /proc/self/status; touch /app/x 2>/dev/null && echo writable' | paste -sd' ')" = "1000 0000000000000000 1" ]
 }
 
-# A verdict is honest when exit code, digest and losses agree with it. honest LOG EXIT
-honest() {
-  case "$(sed -nE 's/.*verdict: ([a-z-]+).*/\1/p' "$1" | tail -1) $2" in
-    "completed 0") grep -q "identical: digest" "$1" ;;
-    "incomplete 5") grep -q "lost: [a-z0-9]" "$1" && ! grep -q DIFFERENT "$1" ;;
-    *) return 1 ;;
-  esac
+# Nothing was lost, and nothing counted twice: the sum is that of one process. whole LOG EXIT
+whole() {
+  [ "$2" = 0 ] && grep -qE "verdict: completed([^-]|$)" "$1" && grep -q "identical: digest" "$1"
 }
 verdict_line() { grep -oE "(completed|incomplete)[a-z-]*: [0-9]+ tasks?.*" "$1" | tail -1; }
 show_job() { sed -nE 's/^[^|]*job[^|]*\|([^ ]*m)? ?/   /p' "$1"; }
@@ -183,7 +179,8 @@ run_profile() {
   status=$?
   show_job "$log"
   assert "$profile: it happened in the middle of the job" grep -q "$sign" "$log"
-  assert "$profile: the verdict is honest: $(verdict_line "$log"), exit code $status" honest "$log" $status
+  assert "$profile: the job is completed, as one process would: $(verdict_line "$log"), exit code $status" whole "$log" $status
+  [ $status -eq 0 ] || tail -40 "$log"
 }
 
 main_job() {
@@ -228,8 +225,7 @@ stop_in_the_middle() {
   job=$(compose ps -q job)
   status=$(timeout $job_wait_s docker wait "$job")
   docker logs "$job" >"$work/stop.log" 2>&1
-  # What waits for a task's children cannot be handed back: if it does not end in the daemon's five seconds it is lost.
-  assert "the others do what it had not begun, and the verdict is honest: $(verdict_line "$work/stop.log")" honest "$work/stop.log" "$status"
+  assert "what it had not ended was handed back, and the others complete the job: $(verdict_line "$work/stop.log")" whole "$work/stop.log" "$status"
   docker start "$dave" >/dev/null
   assert "started again it is back" shows alice dave alive $healthy_wait_s
 }

@@ -4,7 +4,13 @@ import { StarlingError } from '../wire/errors.ts'
 import { type Cli, EXIT_INTERRUPTED, EXIT_TIMED_OUT } from './cli.ts'
 import { noteVerdict, printResult, VERDICT_EXIT } from './output/job.ts'
 import { asStarlingError } from './output/problem.ts'
-import { PROGRESS_INTERVAL_MS, type ProgressStyle, progressStyle, progressView } from './output/progress.ts'
+import {
+  PROGRESS_INTERVAL_MS,
+  type ProgressStyle,
+  progressLine,
+  progressStyle,
+  progressView
+} from './output/progress.ts'
 
 export interface FollowOptions {
   readonly json?: true
@@ -66,7 +72,7 @@ async function waitVisibly(
       if (job.verdict !== 'running') return job
       if (signal.aborted) return 'interrupted'
       if (performance.now() >= deadline) return job
-      view.update(job)
+      view.update(progressLine(job))
     }
   } catch (thrown) {
     if (signal.aborted) return 'interrupted'

@@ -16,6 +16,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = 
   down: () => import('./commands/down.ts'),
   status: () => import('./commands/status.ts'),
   peers: () => import('./commands/peers.ts'),
+  drain: () => import('./commands/drain.ts'),
   agents: () => import('./commands/agents.ts'),
   run: () => import('./commands/run.ts'),
   submit: () => import('./commands/submit.ts'),

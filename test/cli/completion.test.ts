@@ -88,7 +88,15 @@ describe('the script for bash', () => {
     expect(complete('starling', 'run', '--')).toEqual(
       expect.arrayContaining(['--on', '--id', '--dry-run', '--timeout', '--json', '--socket', '--help'])
     )
-    expect(complete('starling', 'run', 'lint', '--d')).toEqual(['--dry-run'])
+    expect(complete('starling', 'run', 'lint', '--dr')).toEqual(['--dry-run'])
+    for (const verb of ['run', 'submit', 'spawn']) {
+      expect(complete('starling', verb, '--'), verb).toEqual(
+        expect.arrayContaining(['--retry', '--backoff', '--deadline', '--exclusive'])
+      )
+    }
+    expect(complete('starling', 'drain', 'bob', '--')).toEqual(
+      expect.arrayContaining(['--deadline', '--end', '--no-wait'])
+    )
     expect(complete('starling', 'up', '--no')).toEqual(['--no-mdns'])
     expect(complete('starling', 'up', '--b')).toEqual([])
   })
@@ -105,7 +113,7 @@ describe('the script for bash', () => {
     rmSync('/tmp/starling-evil', { force: true })
     expect(complete('starling', 'run', 'lint', '--on', '')).toEqual(['bob', 'ben', EVIL, 'two words'])
     expect(complete('starling', 'run', 'lint', '--on', 'bo')).toEqual(['bob'])
-    for (const verb of ['job', 'wait', 'cancel', 'logs', 'run', 'submit', 'spawn']) {
+    for (const verb of ['drain', 'job', 'wait', 'cancel', 'logs', 'run', 'submit', 'spawn']) {
       expect(complete('starling', verb, 'be'), verb).toEqual(['ben'])
     }
     expect(spawnSync('ls', ['/tmp/starling-evil']).status).not.toBe(0)

@@ -1,7 +1,7 @@
 import { PassThrough, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { progressStyle, progressView } from '../../src/cli/output/progress.ts'
+import { progressLine, progressStyle, progressView } from '../../src/cli/output/progress.ts'
 import { Terminal } from '../../src/cli/output/terminal.ts'
 import { age, duration, oneLine, printable } from '../../src/cli/output/text.ts'
 import { JOB_ID, jobDocument, peerDocument, runningJobDocument, statusDocument } from '../helpers/api-documents.ts'
@@ -113,7 +113,7 @@ describe('on a terminal', () => {
     expect(progressStyle(terminal, { verbose: true })).toBe('lines')
     expect(progressStyle(terminal, { verbose: true, quiet: true })).toBe('none')
     const view = await progressView(terminal, 'lines')
-    view.update(runningJobDocument())
+    view.update(progressLine(runningJobDocument()))
     view.clear()
     expect(parts.join('')).toMatch(/^abcdefghij {2}2 ended, 3 running, 2 waiting {2}on alice, bob {2}[^\n]*\n$/)
   })

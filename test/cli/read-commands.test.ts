@@ -93,6 +93,18 @@ describe('peers', () => {
     expect(rows[2]?.slice(2)).toEqual(['suspect', 'lint 1/4', '3', '2', 'unknown', 'unknown'])
   })
 
+  it('shows who takes no work, as long as it is there', async () => {
+    const items = [
+      peerDocument({ drain: 'draining' }),
+      peerDocument({ drain: 'drained' }),
+      peerDocument({ drain: 'draining', state: 'suspect' }),
+      peerDocument({ drain: 'drained', state: 'left' })
+    ]
+    daemon.routes['GET /v1/peers'] = { body: { items } }
+    const [, ...rows] = cells((await starling('peers')).stdout)
+    expect(rows.map(row => row[2])).toEqual(['draining', 'drained', 'suspect', 'left'])
+  })
+
   it('says how to let a machine in while alone', async () => {
     daemon.routes['GET /v1/peers'] = { body: { items: [peerDocument({ self: true })] } }
     expect((await starling('peers')).stderr).toContain('starling token create')
@@ -199,6 +211,40 @@ describe('job', () => {
     expect(stdout).toMatch(/^alice +no +unknown +unknown +no such capability$/m)
     expect(stdout).toMatch(new RegExp(`^${JOB_ID}.0 +lint +bob +completed +1 +1.5 s$`, 'm'))
     expect(daemon.requests.at(-1)).toMatchObject({ route: 'GET /v1/jobs/abcd', query: '?items=1' })
+  })
+
+  it('shows what took more than one attempt, and what ended too late to be counted', async () => {
+    daemon.routes['GET /v1/jobs/*'] = {
+      body: jobDocument({
+        items: [item(0), { ...item(1), attempt: 3 }],
+        late: [
+          { taskId: `${JOB_ID}.1`, peerId: ALICE_ID, attempt: 1, outcome: 'completed' },
+          { taskId: `${JOB_ID}.1`, peerId: `12D3KooWCCCCCC${'x'.repeat(30)}`, attempt: 2, outcome: 'failed' }
+        ]
+      })
+    }
+    const { stdout } = await starling('job', JOB_ID)
+    expect(stdout).toMatch(/^again +1 task took more than one attempt$/m)
+    expect(stdout).toMatch(new RegExp(`^${JOB_ID}.1 +lint +bob +completed +3 +1.5 s$`, 'm'))
+    const late = stdout.split('\n').filter(line => line.startsWith('late: '))
+    expect(late).toEqual([
+      `late: attempt 1 of task ${JOB_ID}.1 on alice ended (completed) after it was tried again; not counted`,
+      `late: attempt 2 of task ${JOB_ID}.1 on 12D3KooWCCCCCC ended (failed) after it was tried again; not counted`
+    ])
+  })
+
+  it('lists twenty late ends, and all with --all', async () => {
+    const late = Array.from({ length: 21 }, (_, index) => ({
+      taskId: `${JOB_ID}.${index}`,
+      peerId: BOB_ID,
+      attempt: 1,
+      outcome: 'completed' as const
+    }))
+    daemon.routes['GET /v1/jobs/*'] = { body: jobDocument({ late }) }
+    const short = await starling('job', JOB_ID)
+    expect(short.stdout.match(/^late: /gm)).toHaveLength(20)
+    expect(short.stdout).toContain('1 more: starling job abcdefghij --all')
+    expect((await starling('job', JOB_ID, '--all')).stdout.match(/^late: /gm)).toHaveLength(21)
   })
 
   it('lists twenty tasks, says how many more there are, and all with --all', async () => {

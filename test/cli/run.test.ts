@@ -48,6 +48,43 @@ describe('run', () => {
     })
   })
 
+  it.each(['run', 'submit'])('%s sends what is wanted when the task fails, is lost or takes too long', async verb => {
+    ended({})
+    const flags = ['--retry', '3', '--backoff', '1.5s', '--deadline', '2h', '--exclusive']
+    expect((await starling(verb, 'lint', ...flags)).code).toBe(0)
+    expect(daemon.requests[0]?.body).toEqual({
+      capability: 'lint',
+      input: null,
+      retry: { attempts: 3, backoffMs: 1_500 },
+      deadlineMs: 7_200_000,
+      exclusive: true
+    })
+    await starling(verb, 'lint', '--retry', '2')
+    const posts = daemon.requests.filter(({ route }) => route === 'POST /v1/jobs')
+    expect(posts[1]?.body).toEqual({ capability: 'lint', input: null, retry: { attempts: 2 } })
+  })
+
+  it.each([
+    [['--retry', '0'], /--retry takes a whole number from 1 to 100/],
+    [['--retry', '101'], /from 1 to 100/],
+    [['--retry', 'often'], /from 1 to 100/],
+    [['--backoff', '1s'], /needs --retry\nhint: .*--retry 3 --backoff 1s/],
+    [['--retry', '2', '--backoff', '5'], /500ms/],
+    [['--retry', '2', '--backoff', '11m'], /longer than 10 min/],
+    [['--deadline', '0s'], /out of range/]
+  ])('refuses %j without asking anybody', async (flags, message) => {
+    const { code, stderr } = await starling('run', 'lint', ...flags)
+    expect(code).toBe(2)
+    expect(stderr).toMatch(message)
+    expect(daemon.requests).toEqual([])
+  })
+
+  it('takes a back-off of exactly the bound', async () => {
+    ended({})
+    await starling('run', 'lint', '--retry', '100', '--backoff', '10m')
+    expect(daemon.requests[0]?.body).toMatchObject({ retry: { attempts: 100, backoffMs: 600_000 } })
+  })
+
   it.each([
     ['text as it is', 'two\nlines', 'two\nlines\n'],
     ['text that ends its line', 'line\n', 'line\n'],
@@ -210,6 +247,19 @@ describe('spawn', () => {
       { route: `POST /v1/tasks/${task}/children`, body: { capability: 'stat', input: { path: '.' }, attempt: 2 } }
     ])
     expect(JSON.parse((await inTask('stat', '--json')).stdout)).toMatchObject({ kind: 'Child', taskId: `${task}.0` })
+  })
+
+  it('sends what is wanted when the child fails, is lost or takes too long', async () => {
+    daemon.routes['POST /v1/tasks/*/children'] = { body: { taskId: `${task}.0` } }
+    await inTask('stat', '--retry', '2', '--backoff', '10ms', '--deadline', '1m', '--exclusive')
+    expect(daemon.requests[0]?.body).toEqual({
+      capability: 'stat',
+      input: null,
+      attempt: 2,
+      retry: { attempts: 2, backoffMs: 10 },
+      deadlineMs: 60_000,
+      exclusive: true
+    })
   })
 
   it.each([

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LOG_BYTES_MAX, startDetached } from '../../src/cli/detached.ts'
 import { readySchema } from '../../src/wire/api/schemas.ts'
-import { ALICE_ID, statusDocument } from '../helpers/api-documents.ts'
+import { ALICE_ID, peerDocument, statusDocument } from '../helpers/api-documents.ts'
 import { runCliHere } from '../helpers/cli-in-process.ts'
 import { runCli, startCli } from '../helpers/cli-process.ts'
 import { fakeDaemonServer } from '../helpers/fake-daemon-server.ts'
@@ -178,7 +178,7 @@ describe('a detached start', () => {
 
 describe('down', () => {
   /** A daemon that is gone a moment after it was asked to stop; its pid is no process. */
-  async function stoppable(body: (socket: string, asked: unknown[]) => Promise<void>): Promise<void> {
+  async function stoppable(body: (socket: string, asked: unknown[]) => Promise<void>, running = 0): Promise<void> {
     const asked: unknown[] = []
     const { self } = statusDocument()
     const noProcess = 2 ** 22 + 1
@@ -187,6 +187,7 @@ describe('down', () => {
     let looks = 0
     const daemon = await fakeDaemonServer({
       'GET /v1/ready': { body: ready },
+      'GET /v1/peers': () => ({ body: { items: [peerDocument({ self: true, load: { running, queued: 0 } })] } }),
       'POST /v1/stop': ({ body }) => {
         asked.push(body)
         return { status: 202, body: {} }
@@ -204,10 +205,19 @@ describe('down', () => {
 
   it('returns when the daemon is gone, not before', async () => {
     await stoppable(async (socket, asked) => {
-      const { code, stdout } = await runCliHere(['down', '--socket', socket])
-      expect({ code, stdout }).toEqual({ code: 0, stdout: 'alice has stopped (pid 4194305)\n' })
+      const { code, stdout, stderr } = await runCliHere(['down', '--socket', socket])
+      expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'alice has stopped (pid 4194305)\n', stderr: '' })
       expect(asked).toEqual([{ now: false }])
     })
+  })
+
+  it.each([
+    [1, [], '1 task runs here: up to 5 s to end; what is left then, other hosts do again\n'],
+    [2, ['--now'], '2 tasks run here: other hosts do it again\n']
+  ])('says what becomes of %i running tasks with %j', async (running, flags, stderr) => {
+    await stoppable(async socket => {
+      expect(await runCliHere(['down', ...flags, '--socket', socket])).toMatchObject({ code: 0, stderr })
+    }, running)
   })
 
   it('passes --now on, and prints one document with --json', async () => {

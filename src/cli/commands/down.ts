@@ -5,6 +5,7 @@ import type { DaemonClient } from '../../sdk/daemon-client.ts'
 import { StarlingError } from '../../wire/errors.ts'
 import type { Cli } from '../cli.ts'
 import { type ClientOptions, clientCommand } from '../client-command.ts'
+import { count } from '../output/text.ts'
 
 /** Longest wait for the daemon to be gone: it hands queued work back and says farewell, which takes seconds. */
 const DOWN_WAIT_MS = 60_000
@@ -14,10 +15,18 @@ const DOWN_POLL_MS = 25
 
 export function register(program: Command, cli: Cli): void {
   clientCommand(program, 'down', 'stop the daemon and wait until it is gone')
-    .option('--now', 'do not wait for the tasks that run here; they are done again elsewhere')
+    .option('--now', 'give the tasks that run here no time to end')
+    .addHelpText(
+      'after',
+      `
+Tasks that run here get 5 s to end. What is left then goes back, with what waits here, to the daemons that had
+handed it out, which have it done on other hosts. To let long tasks end first: starling drain NAME, then starling down.
+Jobs that were handed in here wait for the next start of this daemon, and then go on.`
+    )
     .action((options: ClientOptions & { now?: true }) =>
       cli.withClient(options, async client => {
         const { pid, name, peerId } = await client.ready()
+        if (!options.json) await noteTasks(cli, client, options.now === true)
         await client.stop({ now: options.now === true })
         await Promise.race([untilGone(client, pid), tooLong(pid, options.now === true)])
         if (options.json) cli.terminal.json('Stopped', { peerId, name, pid })
@@ -25,6 +34,14 @@ export function register(program: Command, cli: Cli): void {
         return 0
       })
     )
+}
+
+/** Says what becomes of the work that is here. */
+async function noteTasks(cli: Cli, client: DaemonClient, now: boolean): Promise<void> {
+  const running = (await client.peers()).find(({ self }) => self)?.load.running ?? 0
+  if (running === 0) return
+  const fate = now ? 'other hosts do it again' : 'up to 5 s to end; what is left then, other hosts do again'
+  cli.terminal.note(`${count(running, 'task')} ${running === 1 ? 'runs' : 'run'} here: ${fate}`)
 }
 
 async function untilGone(client: DaemonClient, pid: number): Promise<void> {

@@ -20,6 +20,12 @@ export function register(program: Command, cli: Cli): void {
   )
 }
 
+/** A peer that is there and takes no work is shown as what keeps work away from it. */
+function styledState(terminal: Terminal, { state, drain }: Peer): string {
+  if (state !== 'alive' || drain === 'no') return terminal.style(STATE_COLOUR[state], state)
+  return terminal.style('yellow', drain)
+}
+
 function printPeers(terminal: Terminal, peers: readonly Peer[], nowMs: number): void {
   printTable(
     terminal,
@@ -27,7 +33,7 @@ function printPeers(terminal: Terminal, peers: readonly Peer[], nowMs: number): 
     peers.map(peer => [
       peer.self ? `${peer.name} (this)` : peer.name,
       shortPeerId(peer.peerId),
-      terminal.style(STATE_COLOUR[peer.state], peer.state),
+      styledState(terminal, peer),
       peer.capabilities.map(({ name, slots, free }) => `${name} ${free}/${slots}`).join(', ') || 'none',
       peer.load.running.toString(),
       peer.load.queued.toString(),

@@ -7,18 +7,26 @@ import { type ClientOptions, clientCommand } from '../client-command.ts'
 import { parseCount } from '../input/duration.ts'
 import { taskInput } from '../input/task-input.ts'
 import { printResult } from '../output/job.ts'
+import { type PolicyOptions, policyFlags, policyRequest } from './task-policy.ts'
 
 const OUTCOME_EXIT = { completed: 0, failed: 4, cancelled: 4, lost: 5 } as const satisfies Record<
   ChildOutcome['outcome'],
   number
 >
 
+interface SpawnOptions extends ClientOptions, PolicyOptions {
+  readonly wait?: true
+}
+
 export function register(program: Command, cli: Cli): void {
-  clientCommand(program, 'spawn <capability> [input]', 'inside a task: add a child task to it')
+  policyFlags(clientCommand(program, 'spawn <capability> [input]', 'inside a task: add a child task to it'))
     .option('--wait', 'wait for the child and print its result')
-    .action(async (capability: string, input: string | undefined, options: ClientOptions & { wait?: true }) => {
+    .addHelpText('after', '\nExample:\n  starling spawn fetch https://example.org/ --retry 3 --wait')
+    .action(async (capability: string, input: string | undefined, options: SpawnOptions) => {
       const parent = parentTask(cli.env)
-      const request: SpawnRequest = { capability, input: await taskInput(input, cli.stdin), ...parent.attempt }
+      const policy = policyRequest(options)
+      const value = await taskInput(input, cli.stdin)
+      const request: SpawnRequest = { capability, input: value, ...policy, ...parent.attempt }
       await cli.withClient(options, async client => {
         const { taskId } = await client.spawn(parent.taskId, request)
         if (!options.wait) {

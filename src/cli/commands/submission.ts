@@ -3,9 +3,10 @@ import type { SubmitRequest } from '../../wire/api/schemas.ts'
 import type { Cli } from '../cli.ts'
 import { type ClientOptions, clientCommand } from '../client-command.ts'
 import { taskInput } from '../input/task-input.ts'
+import { type PolicyOptions, policyFlags, policyRequest } from './task-policy.ts'
 
 /** Flags that `run` and `submit` share. */
-export interface SubmissionOptions extends ClientOptions {
+export interface SubmissionOptions extends ClientOptions, PolicyOptions {
   readonly on?: string
   readonly id?: string
   readonly dryRun?: true
@@ -13,13 +14,17 @@ export interface SubmissionOptions extends ClientOptions {
 
 /** Declares a command that hands in a job. */
 export function submissionCommand(program: Command, verb: string, summary: string): Command {
-  return clientCommand(program, `${verb} <capability> [input]`, summary)
+  return policyFlags(clientCommand(program, `${verb} <capability> [input]`, summary))
     .option('--on <peer>', 'only this peer (name, id or prefix of an id)')
     .option('--id <key>', 'hand in once: the same key gives the same job again')
     .option('--dry-run', 'only show where it would go, and why')
     .addHelpText(
       'after',
-      '\nINPUT that begins with {, [ or " is JSON; anything else is text; - reads it from stdin (at most 1 MiB).'
+      `
+INPUT that begins with {, [ or " is JSON; anything else is text; - reads it from stdin (at most 1 MiB).
+
+Example:
+  starling ${verb} lint '{"dir": "src"}' --retry 3 --backoff 10s --deadline 1h`
     )
 }
 
@@ -30,10 +35,12 @@ export async function submitRequest(
   input: string | undefined,
   options: SubmissionOptions
 ): Promise<SubmitRequest> {
+  const policy = policyRequest(options)
   const value = await taskInput(input, cli.stdin)
   return {
     capability,
     input: value,
+    ...policy,
     ...(options.on === undefined ? {} : { on: options.on }),
     ...(options.id === undefined ? {} : { id: options.id })
   }

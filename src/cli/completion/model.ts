@@ -27,6 +27,7 @@ const ASKED: Readonly<Record<string, Words>> = {
   job: { kind: 'ask', what: 'jobs' },
   task: { kind: 'ask', what: 'tasks' },
   capability: { kind: 'ask', what: 'capabilities' },
+  peer: { kind: 'ask', what: 'peers' },
   '--on': { kind: 'ask', what: 'peers' },
   '--socket': { kind: 'files' }
 }

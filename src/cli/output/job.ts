@@ -89,6 +89,8 @@ export function printJob(terminal: Terminal, job: Job, options: { all: boolean; 
       oneLine(typeof job.result === 'string' ? job.result : JSON.stringify(job.result), OVERVIEW_CHARS)
     ])
   }
+  const again = (job.items ?? []).filter(({ attempt }) => attempt > 1).length
+  if (again > 0) fields.push(['again', `${count(again, 'task')} took more than one attempt`])
   if (job.lost.length > 0) fields.push(['lost', cut(job.lost, options.all).join(', ')])
   printFields(terminal, fields)
   if (job.placement !== undefined) {
@@ -96,6 +98,7 @@ export function printJob(terminal: Terminal, job: Job, options: { all: boolean; 
     printPlacement(terminal, job.placement)
   }
   printItems(terminal, job, options)
+  printLate(terminal, job, options)
 }
 
 /** Prints where the root task went or would go, and what spoke for and against each peer. */
@@ -128,14 +131,36 @@ export function progressText(job: JobSummary): string {
 function printItems(terminal: Terminal, job: Job, options: { all: boolean }): void {
   const items = job.items ?? []
   if (items.length === 0) return
-  const names = new Map(job.peers.map(peer => [peer.peerId, peer.name]))
+  const names = namesOf(job)
   terminal.out('')
   printTable(
     terminal,
     ['TASK', 'CAPABILITY', 'PEER', 'STATE', 'TRY', 'TOOK', 'ERROR'],
     cut(items, options.all).map(item => itemRow(item, names))
   )
-  const hidden = items.length - cut(items, options.all).length
+  noteHidden(terminal, job, items.length - cut(items, options.all).length)
+}
+
+/** Ends that came after the task had been tried again: somebody may look for their traces. */
+function printLate(terminal: Terminal, job: Job, options: { all: boolean }): void {
+  const late = job.late ?? []
+  if (late.length === 0) return
+  const names = namesOf(job)
+  terminal.out('')
+  for (const { taskId, peerId, attempt, outcome } of cut(late, options.all)) {
+    const what = `attempt ${attempt} of task ${taskId} on ${names.get(peerId) ?? shortPeerId(peerId)}`
+    terminal.out(
+      `${terminal.style('yellow', 'late:')} ${what} ended (${outcome}) after it was tried again; not counted`
+    )
+  }
+  noteHidden(terminal, job, late.length - cut(late, options.all).length)
+}
+
+function namesOf(job: Job): ReadonlyMap<string, string> {
+  return new Map(job.peers.map(peer => [peer.peerId, peer.name]))
+}
+
+function noteHidden(terminal: Terminal, job: Job, hidden: number): void {
   if (hidden > 0) terminal.out(`${hidden} more: starling job ${shortJobId(job.id)} --all`)
 }
 

@@ -22,16 +22,16 @@ export function progressStyle(
   return isTTY || options.verbose ? 'lines' : 'none'
 }
 
-/** The progress of one job on stderr. */
+/** A line on stderr about how something goes. */
 export interface ProgressView {
-  update(job: JobSummary): void
+  update(line: string): void
   /** Removes the animated line, so that what follows begins on a clean one. Idempotent. */
   clear(): void
 }
 
 export async function progressView(terminal: Terminal, style: ProgressStyle): Promise<ProgressView> {
   if (style === 'none') return { update() {}, clear() {} }
-  if (style === 'lines') return { update: job => terminal.note(progressLine(job)), clear() {} }
+  if (style === 'lines') return { update: line => terminal.note(line), clear() {} }
   // Loaded here because it takes longer to load than the rest of a command takes to run.
   const { createLogUpdate } = await import('log-update')
   const live = createLogUpdate(terminal.stderr)
@@ -40,10 +40,11 @@ export async function progressView(terminal: Terminal, style: ProgressStyle): Pr
     // Shows the cursor again.
     live.done()
   }
-  return { update: job => live(progressLine(job)), clear }
+  return { update: line => live(line), clear }
 }
 
-function progressLine(job: JobSummary): string {
+/** How a running job goes. */
+export function progressLine(job: JobSummary): string {
   const peers = job.peers.length === 0 ? '' : `  on ${job.peers.map(peer => peer.name).join(', ')}`
   const elapsedMs = Math.max(0, Date.now() - Date.parse(job.timings.submittedAt))
   return `${shortJobId(job.id)}  ${progressText(job)}${peers}  ${duration(elapsedMs)}`
