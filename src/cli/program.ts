@@ -31,6 +31,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = 
   join: () => import('./commands/join.ts'),
   doctor: () => import('./commands/doctor.ts'),
   demo: () => import('./commands/demo.ts'),
+  sim: () => import('./commands/sim.ts'),
   version: () => import('./commands/version.ts'),
   completion: () => import('./commands/completion.ts'),
   __complete: () => import('./commands/complete.ts')
