@@ -32,6 +32,7 @@ import { OwnedTasks } from './owned-tasks.ts'
 import { settleFrames } from './settle-frames.ts'
 import { refuseSpawn, type SpawnRefusal, TASK_GONE } from './spawn-refusal.ts'
 import { Superseded } from './superseded.ts'
+import { RESEND_INTERVAL_MS } from './timing.ts'
 import { type BodyEnd, endOf, lostRecord, NOTHING, ownRecord, type PendingSettle, type Vertex } from './vertex.ts'
 
 export interface EngagedTreeInit {
@@ -358,7 +359,8 @@ export class EngagedTree {
       }
     }
     for (const settle of this.#settles.values()) {
-      if (peer === undefined || settle.owner === peer) this.#sendSettle(settle, at)
+      const due = peer === undefined ? at.now - settle.sentAt >= RESEND_INTERVAL_MS : settle.owner === peer
+      if (due) this.#sendSettle(settle, at)
     }
   }
 
@@ -475,12 +477,14 @@ export class EngagedTree {
     this.#keepSettle({ id, owner, ownerEngagement, outcome, result, error, records, lastEndedAt }, at)
   }
 
-  #keepSettle(settle: PendingSettle, at: Step): void {
-    this.#settles.set(settle.id, settle)
-    this.#sendSettle(settle, at)
+  #keepSettle(settle: Omit<PendingSettle, 'sentAt'>, at: Step): void {
+    const kept = { ...settle, sentAt: at.now }
+    this.#settles.set(kept.id, kept)
+    this.#sendSettle(kept, at)
   }
 
   #sendSettle(settle: PendingSettle, at: Step): void {
+    settle.sentAt = at.now
     for (const frame of settleFrames(this.#init.job, settle, at.now))
       at.out.push({ kind: 'send', to: settle.owner, frame })
   }

@@ -14,6 +14,7 @@ import type {
 import {
   type Boot,
   type Engagement,
+  type FenceId,
   type JobId,
   type Monotonic,
   type ObligationId,
@@ -39,7 +40,7 @@ import {
 import type { LedgerRecord, SubmittedRecord } from './records.ts'
 import { PartialSettles } from './settle-frames.ts'
 import { Superseded } from './superseded.ts'
-import { LEASE_EXPIRY_MS } from './timing.ts'
+import { LEASE_EXPIRY_MS, RESEND_INTERVAL_MS } from './timing.ts'
 import { lostRecord, NOTHING } from './vertex.ts'
 
 export interface LedgerInit {
@@ -73,6 +74,8 @@ export class Ledger {
   readonly #progress = new Map<PeerId, HostProgress>()
   readonly #partial = new PartialSettles()
   readonly #superseded = new Superseded()
+  /** When each fence was opened in this life of the daemon: the slow timer leaves alone what has just left. */
+  readonly #fenceSentAt = new Map<FenceId, Monotonic>()
   #deadlineAt: Monotonic = Number.POSITIVE_INFINITY
   /** The attempt that a host is being looked for. */
   #placing: ObligationId | undefined
@@ -282,6 +285,7 @@ export class Ledger {
       else if (peer !== undefined) this.#handoff(at)
     }
     for (const [fence, { peer: lost, cause, waiting }] of this.#state.openFences) {
+      if (peer === undefined && at.now - (this.#fenceSentAt.get(fence) ?? 0) < RESEND_INTERVAL_MS) continue
       for (const [waited, engagement] of waiting) {
         if (peer === undefined || peer === waited) this.#sendFence({ fence, peer: lost, cause }, waited, engagement, at)
       }
@@ -303,6 +307,7 @@ export class Ledger {
       message: 'fence opened',
       fields: { job: this.job, peer, engagement: fence, cause }
     })
+    this.#fenceSentAt.set(fence, at.now)
     for (const [waited, engagement] of this.#state.openFences.get(fence)?.waiting ?? []) {
       this.#sendFence({ fence, peer, cause }, waited, engagement, at)
     }

@@ -48,6 +48,8 @@ export interface PendingSettle {
   readonly error: TaskError | undefined
   readonly records: readonly Uint8Array[]
   readonly lastEndedAt: Monotonic
+  /** When it was last sent: the slow timer leaves alone what has just left. */
+  sentAt: Monotonic
 }
 
 export const NOTHING = new Uint8Array(0)

@@ -6,7 +6,7 @@ import {
   RETURNS_MAX,
   WAITING_INPUT_BYTES_MAX
 } from '../../../src/core/limits.ts'
-import type { EngagedTree } from '../../../src/core/termination/index.ts'
+import { type EngagedTree, RESEND_INTERVAL_MS } from '../../../src/core/termination/index.ts'
 import { refuseSpawn } from '../../../src/core/termination/spawn-refusal.ts'
 import {
   ALICE,
@@ -172,13 +172,16 @@ describe('a settle', () => {
     end(tree, '0:1')
     expect(tree.idle).toBe(false)
     expect(at(20, step => tree.resend(ALICE, () => true, step)).summary).toEqual(['alice<-settle'])
-    expect(at(20, step => tree.resend(undefined, () => true, step)).summary).toEqual(['alice<-settle'])
+    const soon = at(21, step => tree.resend(undefined, () => true, step))
+    expect(soon.summary, 'it has just left').toEqual([])
+    const later = 20 + RESEND_INTERVAL_MS
+    expect(at(later, step => tree.resend(undefined, () => true, step)).summary).toEqual(['alice<-settle'])
     expect(at(20, step => tree.resend(CAROL, () => true, step)).summary).toEqual([])
     tree.settled(CAROL, '0:1')
     expect(tree.idle, 'only the owner can acknowledge it').toBe(false)
     tree.settled(ALICE, '0:1')
     expect(tree.idle).toBe(true)
-    expect(at(30, step => tree.resend(undefined, () => true, step)).summary).toEqual([])
+    expect(at(3 * later, step => tree.resend(undefined, () => true, step)).summary).toEqual([])
   })
 
   test('as cancelled to an owner that is not cancelling is taken as returned', () => {

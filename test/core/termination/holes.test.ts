@@ -3,7 +3,7 @@ import { LOSSES_MAX } from '../../../src/core/limits.ts'
 import { MeshNode } from '../../../src/core/node/index.ts'
 import { RootSide } from '../../../src/core/node/root-side.ts'
 import { Fences } from '../../../src/core/termination/fences.ts'
-import { LEASE_EXPIRY_MS, LEASE_MS, type Ledger } from '../../../src/core/termination/index.ts'
+import { LEASE_EXPIRY_MS, LEASE_MS, type Ledger, RESEND_INTERVAL_MS } from '../../../src/core/termination/index.ts'
 import { firstAttempt, reissued } from '../../../src/core/termination/obligation.ts'
 import { OutputQueue } from '../../../src/engine/output-queue.ts'
 import { type Fault, planOf, type SchedulePlan, Simulation } from '../../../src/testing/index.ts'
@@ -209,10 +209,11 @@ test('H9: a settle that was lost is sent again, by the slow timer and when its t
   const tree = bobsTree()
   running(tree)
   expect(at(1, step => tree.bodyEnded('0:1', COMPLETED, 1, step)).frames('settle')).toHaveLength(1)
-  expect(at(2, step => tree.resend(undefined, () => true, step)).frames('settle')).toHaveLength(1)
-  expect(at(3, step => tree.handoff(ALICE, handoff(), step)).frames('settle')).toHaveLength(1)
+  const later = 2 + RESEND_INTERVAL_MS
+  expect(at(later, step => tree.resend(undefined, () => true, step)).frames('settle')).toHaveLength(1)
+  expect(at(later, step => tree.handoff(ALICE, handoff(), step)).frames('settle')).toHaveLength(1)
   tree.settled(ALICE, '0:1')
-  expect(at(4, step => tree.resend(undefined, () => true, step)).frames('settle')).toEqual([])
+  expect(at(3 * later, step => tree.resend(undefined, () => true, step)).frames('settle')).toEqual([])
 })
 
 test('H10: there are no messages that engage an agent beside the tree: every piece of work is a vertex of its own', () => {

@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { RETURNS_MAX } from '../../../src/core/limits.ts'
-import { judge, LEASE_EXPIRY_MS, type Ledger, type LedgerRecord } from '../../../src/core/termination/index.ts'
+import {
+  judge,
+  LEASE_EXPIRY_MS,
+  type Ledger,
+  type LedgerRecord,
+  RESEND_INTERVAL_MS
+} from '../../../src/core/termination/index.ts'
 import { decodeRecord } from '../../../src/wire/frame-codec.ts'
 import {
   ALICE,
@@ -243,10 +249,12 @@ describe('a fence', () => {
     expect(at(1, step => ledger.engage(BOB, engage(), step)).frames('grant')[0]?.pendingFences).toEqual(pending)
     expect(ledger.renew(BOB, BOOT, item(1), new Probe())).toEqual({ pendingFences: pending })
     expect(at(2, step => ledger.resend(BOB, step)).summary).toEqual(['bob<-handoff', 'bob<-fence'])
-    expect(at(2, step => ledger.resend(undefined, step)).summary).toEqual(['bob<-fence'])
+    expect(at(2, step => ledger.resend(undefined, step)).summary, 'it has just left').toEqual([])
+    const later = RESEND_INTERVAL_MS
+    expect(at(later, step => ledger.resend(undefined, step)).summary).toEqual(['bob<-fence'])
     expect(at(2, step => ledger.resend(CAROL, step)).summary).toEqual([])
     ledger.fenced(BOB, fenced(2, 1), new Probe())
-    expect(at(3, step => ledger.resend(undefined, step)).summary).toEqual([])
+    expect(at(3 * later, step => ledger.resend(undefined, step)).summary).toEqual([])
   })
 })
 

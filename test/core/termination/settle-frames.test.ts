@@ -12,7 +12,7 @@ const KIB = 1024
 function pending(recordBytes: readonly number[], resultBytes = 2): PendingSettle {
   const records = recordBytes.map((length, index) => new Uint8Array(length).fill(index % 251))
   const result = new Uint8Array(resultBytes)
-  const more = { ownerEngagement: 0, outcome: 'completed', error: undefined, lastEndedAt: 0 } as const
+  const more = { ownerEngagement: 0, outcome: 'completed', error: undefined, lastEndedAt: 0, sentAt: 0 } as const
   return { id: '0:1', owner: ALICE, result, records, ...more }
 }
 
