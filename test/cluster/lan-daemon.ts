@@ -7,7 +7,7 @@ import type { Sandbox, SandboxProcess } from './sandbox.ts'
 import { type BodyRun, readDiary } from './tree.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-const WORKER = fileURLToPath(new URL('tree-worker.ts', import.meta.url))
+const TREE_WORKER = fileURLToPath(new URL('tree-worker.ts', import.meta.url))
 
 /** Longest wait for a process to say that it is ready, on a slow and busy machine. */
 const READY_MS_MAX = 60_000
@@ -31,8 +31,11 @@ export class LanHost {
   readonly number: number
   readonly name: string
   readonly home: string
+  /** File into which what runs here writes when bodies begin and end. */
+  readonly diary: string
   readonly #sandbox: Sandbox
-  readonly #diary: string
+  readonly #boots: EventRecorder[] = []
+  readonly #kills: number[] = []
   #running: RunningDaemon | undefined
   #worker: SandboxProcess | undefined
 
@@ -41,8 +44,9 @@ export class LanHost {
     this.number = number
     this.name = `h${number}`
     this.home = join(directory, this.name)
-    this.#diary = join(this.home, 'diary.jsonl')
+    this.diary = join(this.home, 'diary.jsonl')
     mkdirSync(this.home, { mode: 0o700, recursive: true })
+    writeFileSync(this.diary, '')
   }
 
   /** Gives the daemon a configuration; before `up`. */
@@ -64,12 +68,27 @@ export class LanHost {
     const ready = JSON.parse(line) as Ready & { kind: string }
     if (ready.kind !== 'Ready') throw new Error(`${this.name} does not start: ${line}`)
     const client = new DaemonClient({ socketPath: ready.socket })
-    this.#running = { process, ready, readyAtMs: atMs, client, events: new EventRecorder(client) }
+    const events = new EventRecorder(client)
+    this.#boots.push(events)
+    this.#running = { process, ready, readyAtMs: atMs, client, events }
   }
 
-  /** Starts a worker that serves TREE; resolves when the daemon has it. */
-  async work(slots: number): Promise<void> {
-    this.#worker = await this.#spawn([WORKER, String(slots), this.#diary], undefined)
+  /** Kills the daemon as a power cut would; resolves when it is gone. */
+  async kill(): Promise<void> {
+    const { process } = this
+    this.#kills.push(Date.now())
+    await process.signal('SIGKILL')
+    await process.exited
+  }
+
+  /** When it was killed, wall clock. */
+  get kills(): readonly number[] {
+    return this.#kills
+  }
+
+  /** Starts a worker, by default one that serves TREE; resolves when the daemon has it. */
+  async work(slots: number, program = TREE_WORKER): Promise<void> {
+    this.#worker = await this.#spawn([program, String(slots), this.diary], undefined)
     await within(this.#worker.firstLine, READY_MS_MAX, `the worker of ${this.name} is not ready`)
   }
 
@@ -117,7 +136,14 @@ export class LanHost {
 
   /** Bodies of a job that this host's worker has run. */
   bodies(jobId: string): BodyRun[] {
-    return readDiary(this.#diary, jobId)
+    return readDiary(this.diary, jobId)
+  }
+
+  /** When each announcement of a job was made here, over all boots of the daemon; times of the events themselves. */
+  announcements(jobId: string): number[] {
+    const events = this.#boots.flatMap(boot => boot.events)
+    const ours = events.filter(({ type, subject }) => type === 'starling.job.announced' && subject === jobId)
+    return ours.map(({ time }) => Date.parse(time))
   }
 
   closeClients(): void {

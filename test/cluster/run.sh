@@ -1,5 +1,6 @@
 #!/bin/bash
 # Runs the tests of this folder in private network, mount and process namespaces that vanish with it.
+# STARLING_CHAOS_MINUTES=60 has the nemesis of chaos.test.ts go on for an hour, STARLING_CHAOS_SEED=N repeats its choices.
 # usage: test/cluster/run.sh [FILE...]      needs Linux, iproute2, util-linux, nft, python3; as root or as a plain user
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,32 +1,37 @@
 import { appendFileSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
-import { connect, type WorkerTask } from '../../src/sdk/index.ts'
+import { connect, type WorkerContext } from '../../src/sdk/index.ts'
 import { type DiaryEntry, TREE, type TreeInput, type TreeResult } from './tree.ts'
 
 /** An ordinary SDK worker that serves TREE. argv: slots, path of its diary. Prints one line when it serves. */
 const [, , slots, diary = ''] = process.argv
 
-function note(kind: DiaryEntry['kind'], { taskId, attempt }: WorkerTask<TreeInput>): void {
-  appendFileSync(diary, `${JSON.stringify({ kind, taskId, attempt, atMs: Date.now() } satisfies DiaryEntry)}\n`)
+function note(kind: DiaryEntry['kind'], { task, fencingToken }: WorkerContext<TreeInput>): void {
+  const { taskId, attempt } = task
+  const entry: DiaryEntry = { kind, taskId, attempt, token: fencingToken, atMs: Date.now() }
+  appendFileSync(diary, `${JSON.stringify(entry)}\n`)
 }
 
-appendFileSync(diary, '')
 const mesh = await connect()
 await mesh.work<TreeInput>(
   TREE,
-  async (task, { signal, spawn }): Promise<TreeResult> => {
-    const { depth, fanout, workMs, label = '0' } = task.input
-    note('begin', task)
+  async (task, context): Promise<TreeResult> => {
+    const { signal } = context
+    const { depth, fanout, workMs, firstLeafMs, exclusive, label = '0' } = task.input
+    const first = depth === 0 && /^1(\.1)*$/.test(context.fencingToken)
+    const halfMs = ((first ? firstLeafMs : undefined) ?? workMs) / 2
+    note('begin', context)
     try {
-      await setTimeout(workMs / 2, undefined, { signal })
+      await setTimeout(halfMs, undefined, { signal })
       for (let index = 0; depth > 0 && index < fanout; index += 1) {
-        await spawn(TREE, { depth: depth - 1, fanout, workMs, label: `${label}.${index}` } satisfies TreeInput)
+        const child: TreeInput = { ...task.input, depth: depth - 1, label: `${label}.${index}` }
+        await context.spawn(TREE, child, { exclusive })
       }
-      await setTimeout(workMs / 2, undefined, { signal })
-      note('end', task)
+      await setTimeout(halfMs, undefined, { signal })
+      note('end', context)
       return { label }
     } catch (error) {
-      note('aborted', task)
+      note('aborted', context)
       throw error
     }
   },

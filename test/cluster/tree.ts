@@ -9,6 +9,10 @@ export interface TreeInput {
   readonly fanout: number
   /** Each body works half of it before it spawns and half of it after. */
   readonly workMs: number
+  /** Instead of `workMs`, of a leaf that is executed for the first time. */
+  readonly firstLeafMs?: number | undefined
+  /** Children are spawned as tasks that never run twice at the same time. */
+  readonly exclusive?: boolean | undefined
   /** Place in the tree, made by the workers themselves: "0", "0.1", "0.1.2". The root's may be left out. */
   readonly label?: string
 }
@@ -22,6 +26,8 @@ export interface DiaryEntry {
   readonly kind: 'begin' | 'end' | 'aborted'
   readonly taskId: string
   readonly attempt: number
+  /** Fencing token: tells attempts apart whose task was spawned again by another attempt of its parent. */
+  readonly token: string
   /** Wall clock of the machine, which all hosts share. */
   readonly atMs: number
 }
@@ -29,6 +35,7 @@ export interface DiaryEntry {
 export interface BodyRun {
   readonly taskId: string
   readonly attempt: number
+  readonly token: string
   readonly beganAtMs: number
   /** Undefined: its end was never written, since it still runs or its process was killed. */
   readonly endedAtMs: number | undefined
@@ -46,11 +53,12 @@ export function readDiary(path: string, jobId: string): BodyRun[] {
     .filter(({ kind }) => kind === 'begin')
     .map(begin => {
       const end = entries.find(
-        entry => entry.kind !== 'begin' && entry.taskId === begin.taskId && entry.attempt === begin.attempt
+        entry => entry.kind !== 'begin' && entry.taskId === begin.taskId && entry.token === begin.token
       )
       return {
         taskId: begin.taskId,
         attempt: begin.attempt,
+        token: begin.token,
         beganAtMs: begin.atMs,
         endedAtMs: end?.atMs,
         end: end?.kind === 'begin' ? undefined : end?.kind
