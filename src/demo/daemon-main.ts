@@ -1,8 +1,8 @@
 import { startDaemon } from '../daemon/index.ts'
 
 /**
- * One daemon of the demo as a process of its own. Its options are in `STARLING_DEMO`-free form: argv[2] is JSON. It tells
- * its parent when it is ready, and stops when the parent says so or is gone, however it went.
+ * One daemon of the demo as a process of its own; argv[2] is JSON with its name and token. It tells its parent when it is
+ * ready, and stops when the parent says so or is gone, however it went.
  */
 interface DaemonArguments {
   readonly name: string

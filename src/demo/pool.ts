@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DaemonClient, type Ready, StarlingError } from '../sdk/index.ts'
+import type { BodyNote } from './body-tally.ts'
 
 /** Names of the demo's daemons. */
 export const NAMES = ['alice', 'bob', 'carol', 'dave', 'erin'] as const
@@ -26,7 +27,6 @@ export interface PoolMember {
 }
 
 interface Starting {
-  readonly home: string
   readonly child: ChildProcess
   readonly ready: Promise<Ready>
 }
@@ -34,8 +34,14 @@ interface Starting {
 /** Five daemons with a worker each, as processes of their own with homes of their own. */
 export class Pool {
   readonly members: PoolMember[] = []
-  readonly #children: ChildProcess[] = []
+  readonly #heard: (name: string, note: BodyNote) => void
+  readonly #children: { readonly name: string; readonly child: ChildProcess }[] = []
   #homes: string | undefined
+
+  /** `heard` gets what the worker at the daemon `name` says of its bodies. */
+  constructor(heard: (name: string, note: BodyNote) => void) {
+    this.#heard = heard
+  }
 
   /** Starts everything. `step` is told what is going on. @throws StarlingError TIMED_OUT, INTERNAL; call `stop` then. */
   async start(step: (text: string) => void, signal: AbortSignal): Promise<void> {
@@ -55,17 +61,21 @@ export class Pool {
     await this.#untilMeshed(signal)
   }
 
+  /** What a power cut does to one host: its daemon and its worker are gone without a word. */
+  kill(name: string): void {
+    for (const each of this.#children) if (each.name === name) each.child.kill('SIGKILL')
+  }
+
   /** Ends all processes and removes their homes. Idempotent; never throws. */
   async stop(): Promise<void> {
     for (const { client } of this.members) client.close()
-    await Promise.all(this.#children.map(endChild))
+    await Promise.all(this.#children.map(({ child }) => endChild(child)))
     if (this.#homes !== undefined) await rm(this.#homes, { recursive: true, force: true, maxRetries: 3 })
   }
 
   #daemon(name: string, join?: string): Starting {
-    const home = `${this.#homes}/${name}`
-    const child = this.#fork('daemon-main', JSON.stringify(join === undefined ? { name } : { name, join }), home)
-    return { home, child, ready: said(child, `the daemon ${name}`).then(message => message.ready as Ready) }
+    const child = this.#fork(name, 'daemon-main', JSON.stringify(join === undefined ? { name } : { name, join }))
+    return { child, ready: said(child, `the daemon ${name}`).then(message => message.ready as Ready) }
   }
 
   async #member(starting: Starting): Promise<PoolMember> {
@@ -76,18 +86,25 @@ export class Pool {
   }
 
   async #worker({ name, socket }: Ready): Promise<void> {
-    const child = this.#fork('worker-main', String(SLOTS), `${this.#homes}/${name}`, { STARLING_SOCKET: socket })
+    const child = this.#fork(name, 'worker-main', String(SLOTS), { STARLING_SOCKET: socket })
     await said(child, `the worker of ${name}`)
+    child.on('message', note => this.#heard(name, note as BodyNote))
   }
 
-  #fork(program: string, argument: string, home: string, more: NodeJS.ProcessEnv = {}): ChildProcess {
-    const own = Object.entries(process.env).filter(([name]) => !name.startsWith('STARLING_'))
+  #fork(name: string, program: string, argument: string, more: NodeJS.ProcessEnv = {}): ChildProcess {
+    const own = Object.entries(process.env).filter(([variable]) => !variable.startsWith('STARLING_'))
     // Compiled code is shared by the ten processes, and kept for the next time.
     const cache = { NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache') }
-    const env = { ...cache, ...Object.fromEntries(own), STARLING_HOME: home, STARLING_LOG_LEVEL: 'error', ...more }
+    const env = {
+      ...cache,
+      ...Object.fromEntries(own),
+      STARLING_HOME: `${this.#homes}/${name}`,
+      STARLING_LOG_LEVEL: 'error',
+      ...more
+    }
     const module = new URL(`./${program}.js`, import.meta.url)
     const child = fork(module, [argument], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-    this.#children.push(child)
+    this.#children.push({ name, child })
     return child
   }
 

@@ -1,4 +1,5 @@
 import { connect } from '../sdk/index.ts'
+import type { BodyNote } from './body-tally.ts'
 import { WALK, walkDirectory } from './tree-walk.ts'
 
 /**
@@ -16,9 +17,15 @@ await mesh.work<WalkInput>(
   WALK,
   async (task, context) => {
     const { root, dir } = task.input
-    const { report, children } = await walkDirectory(root, dir)
-    for (const child of children) await context.spawn(WALK, { root, dir: child })
-    return report
+    const { taskId } = task
+    process.send?.({ kind: 'begun', taskId } satisfies BodyNote)
+    try {
+      const { report, children } = await walkDirectory(root, dir)
+      for (const child of children) await context.spawn(WALK, { root, dir: child })
+      return report
+    } finally {
+      process.send?.({ kind: 'ended', taskId } satisfies BodyNote)
+    }
   },
   { slots }
 )

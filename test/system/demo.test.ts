@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { processesIn, STARLING, type Started, startProgram, until, useDaemons, within } from './daemons.ts'
 
-/** The demo may take this long on a busy machine; it takes three seconds on a quiet one. */
+/** The demo may take this long on a busy machine; it takes twelve seconds on a quiet one, most of them a lost lease. */
 const DEMO_WAIT_MS = 60_000
 
 /** Nothing of a demo that was killed may live longer than this. */
@@ -31,7 +31,7 @@ function startDemo(tree: string): { demo: Started; temporary: string } {
   return { demo: startProgram([STARLING, 'demo', tree, '--json'], env), temporary }
 }
 
-test('the demo compares the pool with one process, finds them identical and leaves nothing behind', async () => {
+test('the demo compares the pool with one process, also when a daemon is killed, finds all identical and leaves nothing behind', async () => {
   const { demo, temporary } = startDemo(plant(300))
   const { code, stdout, stderr } = await within('the demo', DEMO_WAIT_MS, demo.ended)
   expect(code, stderr).toBe(0)
@@ -41,6 +41,17 @@ test('the demo compares the pool with one process, finds them identical and leav
   expect(figures.pool.files).toBe(300)
   expect(figures.job.tasks.total).toBe(figures.sequential.directories)
   expect(figures.job.peers.length).toBeGreaterThan(1)
+
+  const { interrupted } = figures
+  expect(interrupted).toMatchObject({ identical: true, differing: [], job: { verdict: 'completed', lost: [] } })
+  expect(interrupted.killed).toBeOneOf(['bob', 'carol', 'dave', 'erin'])
+  expect(interrupted.pool.digest).toBe(figures.sequential.digest)
+  expect(interrupted.job.tasks).toEqual(figures.job.tasks)
+  expect(interrupted.begunBefore).toBeGreaterThanOrEqual(figures.job.tasks.total / 3)
+  expect(interrupted.begunBefore).toBeLessThan(figures.job.tasks.total)
+  expect(interrupted.noticedMs).toBeGreaterThan(0)
+  // What ran there at that moment was begun again; when there was nothing, nothing had to be.
+  expect(interrupted.again).toBeGreaterThanOrEqual(interrupted.interrupted === 0 ? 0 : 1)
   expect(readdirSync(temporary)).toEqual([])
   expect(processesIn(temporary)).toEqual([])
 }, 90_000)
@@ -53,6 +64,25 @@ test('Ctrl-C in the middle of the demo: exit 130, and nothing is left', async ()
   expect(code, stderr).toBe(130)
   expect(readdirSync(temporary)).toEqual([])
   expect(processesIn(temporary)).toEqual([])
+}, 90_000)
+
+test('Ctrl-C after one of the daemons was killed: exit 130, and nothing is left', async () => {
+  const { demo, temporary } = startDemo(plant(300))
+  await until('one is killed', () => demo.stderr().includes('kill -9 of '), DEMO_WAIT_MS)
+  demo.child.kill('SIGINT')
+  const { code, stderr } = await within('the demo ends', DEMO_WAIT_MS, demo.ended)
+  expect(code, stderr).toBe(130)
+  expect(readdirSync(temporary)).toEqual([])
+  expect(processesIn(temporary)).toEqual([])
+}, 150_000)
+
+test('a tree of two directories, which may be walked before anybody can be killed: the demo says so then', async () => {
+  const { demo } = startDemo(plant(1))
+  const { code, stdout, stderr } = await within('the demo', DEMO_WAIT_MS, demo.ended)
+  expect(code, stderr).toBe(0)
+  const { interrupted } = JSON.parse(stdout)
+  if (interrupted.killed === null) expect(stderr).toContain('over before anybody could be killed')
+  expect(interrupted).toMatchObject({ identical: true, job: { verdict: 'completed' } })
 }, 90_000)
 
 test('kill -9 of the demo: its daemons and workers end by themselves', async () => {

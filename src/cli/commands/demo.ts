@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { DemoResult, DemoView, TreeTotal } from '../../demo/index.ts'
+import type { DemoResult, DemoView, FirstAct, PoolWalk, TreeTotal } from '../../demo/index.ts'
 import type { Job } from '../../wire/api/schemas.ts'
 import { type Cli, EXIT_INTERRUPTED } from '../cli.ts'
 import { printTable } from '../output/table.ts'
@@ -22,19 +22,21 @@ interface DemoOptions {
 export function register(program: Command, cli: Cli): void {
   program
     .command('demo')
-    .description('five daemons on this machine walk a directory tree together and say when it is over')
+    .description('five daemons walk a directory tree together and say when it is over, even when one of them is killed')
     .argument('[dir]', 'tree to walk: files, lines and bytes per language', '.')
     .option('--json', 'print the figures as JSON')
     .action(async (dir: string, options: DemoOptions) => {
       const { runDemo } = await import('../../demo/index.ts')
-      const view = await demoView(cli.terminal)
+      const view = await demoView(cli.terminal, first => {
+        if (!options.json) report(cli.terminal, first)
+      })
       cli.exitCode = await cli.interruptible(async signal => {
         try {
           const result = await runDemo(dir, view, signal)
           view.clear()
           if (options.json) cli.terminal.json('Demo', figuresOf(result))
-          else report(cli.terminal, result)
-          return result.identical ? 0 : 1
+          else reportInterrupted(cli.terminal, result)
+          return result.identical && result.interrupted.identical ? 0 : 1
         } catch (error) {
           view.clear()
           if (!signal.aborted) throw error
@@ -45,10 +47,12 @@ export function register(program: Command, cli: Cli): void {
     })
 }
 
-async function demoView(terminal: Terminal): Promise<DemoView & { clear(): void }> {
+async function demoView(terminal: Terminal, compared: DemoView['compared']): Promise<DemoView & { clear(): void }> {
   const { isTTY } = terminal.stderr
+  const noteEvent = (sinceMs: number, text: string) =>
+    terminal.note(`${terminal.noteStyle('cyan', `  +${(sinceMs / 1_000).toFixed(1)} s`.padEnd(10))} ${text}`)
   if (!isTTY || terminal.dumb) {
-    return { step: text => terminal.note(text), progress() {}, clear() {} }
+    return { step: text => terminal.note(text), compared, event: noteEvent, progress() {}, clear() {} }
   }
   const { createLogUpdate } = await import('log-update')
   const live = createLogUpdate(terminal.stderr)
@@ -60,6 +64,14 @@ async function demoView(terminal: Terminal): Promise<DemoView & { clear(): void 
     step(text) {
       clear()
       terminal.note(text)
+    },
+    compared(first) {
+      clear()
+      compared(first)
+    },
+    event(sinceMs, text) {
+      clear()
+      noteEvent(sinceMs, text)
     },
     progress: (job, names) => live(bars(terminal, job, names)),
     clear
@@ -81,12 +93,11 @@ function bars(terminal: Terminal, job: Job, names: readonly string[]): string {
   return [...lines, sum].join('\n')
 }
 
-function report(terminal: Terminal, result: DemoResult): void {
-  const { job, pool, identical } = result
-  terminal.out('')
+function report(terminal: Terminal, result: FirstAct): void {
+  const { job } = result
   const { total } = job.tasks
-  const rows = job.peers.map(({ name, tasks }) => [name, String(tasks), `${((100 * tasks) / total).toFixed(0)} %`])
-  printTable(terminal, ['PEER', 'TASKS', 'SHARE'], rows)
+  terminal.out('')
+  printShares(terminal, job)
   terminal.out('')
   printTotals(terminal, result)
   terminal.out('')
@@ -102,18 +113,50 @@ function report(terminal: Terminal, result: DemoResult): void {
       ? 'mDNS, and the token'
       : `static peers: ${result.discoveryDetail ?? 'mDNS does not work here'}`
   terminal.out(`discovery      ${how}`)
-  if (identical) terminal.out(terminal.style('green', `identical: digest ${pool.digest.slice(0, 16)} by both`))
-  else printDifference(terminal, result)
+  printComparison(terminal, result, 'by both')
+  terminal.out('')
+}
+
+function reportInterrupted(terminal: Terminal, { poolMs, interrupted }: DemoResult): void {
+  const { job, killed, begunBefore, again, againAfterMs } = interrupted
+  const { total } = job.tasks
+  terminal.out('')
+  printShares(terminal, job, killed)
+  terminal.out('')
+  const despite = killed === undefined ? '' : `, although ${killed} was killed when ${begunBefore} had begun`
+  terminal.out(`verdict        ${job.verdict}: ${count(total, 'task')}${despite}`)
+  if (killed !== undefined) {
+    const first = againAfterMs === undefined ? '' : `, the first of them ${duration(againAfterMs)} after the kill`
+    terminal.out(`done again     ${count(again, 'task')}${first}`)
+  }
+  terminal.out(`time           ${duration(interrupted.poolMs)}; ${duration(poolMs)} when nobody was killed`)
+  printComparison(terminal, interrupted, 'again')
+}
+
+/** Tasks that count, by the daemon on which they were done. */
+function printShares(terminal: Terminal, { peers, tasks: { total } }: Job, killed?: string): void {
+  const share = (tasks: number) => `${((100 * tasks) / total).toFixed(0)} %`
+  const rows = peers.map(({ name, tasks }) => [
+    name === killed ? `${name} (killed)` : name,
+    String(tasks),
+    share(tasks)
+  ])
+  printTable(terminal, ['PEER', 'TASKS', 'SHARE'], rows)
+}
+
+function printComparison(terminal: Terminal, walk: PoolWalk, by: string): void {
+  if (walk.identical) terminal.out(terminal.style('green', `identical: digest ${walk.pool.digest.slice(0, 16)} ${by}`))
+  else printDifference(terminal, walk)
 }
 
 /** A tree that somebody writes into during the demo cannot give one sum. */
-function printDifference(terminal: Terminal, { differing }: DemoResult): void {
-  terminal.out(terminal.style('red', `DIFFERENT: the two walks disagree on ${count(differing.length, 'directory')}`))
+function printDifference(terminal: Terminal, { differing }: PoolWalk): void {
+  terminal.out(terminal.style('red', `DIFFERENT: the two walks disagree on ${differing.length} of the directories`))
   for (const dir of differing.slice(0, DIRECTORIES_SHOWN_MAX)) terminal.out(`  ${dir}`)
   terminal.note('hint: was something written there meanwhile? run the demo again, or on a tree that is at rest')
 }
 
-function printTotals(terminal: Terminal, { pool, sequential }: DemoResult): void {
+function printTotals(terminal: Terminal, { pool, sequential }: FirstAct): void {
   const languages = Object.entries(pool.languages).sort(([, a], [, b]) => b[2] - a[2])
   const rows = languages
     .slice(0, LANGUAGES_SHOWN_MAX)
@@ -128,7 +171,14 @@ function printTotals(terminal: Terminal, { pool, sequential }: DemoResult): void
 }
 
 function figuresOf(result: DemoResult): object {
-  const { items: _, job, ...figures } = result
-  const { result: __, items: ___, ...summary } = job
-  return { ...figures, job: summary }
+  const { job, interrupted, ...figures } = result
+  return {
+    ...figures,
+    job: summaryOf(job),
+    interrupted: { ...interrupted, killed: interrupted.killed ?? null, job: summaryOf(interrupted.job) }
+  }
+}
+
+function summaryOf({ result: _, items: __, ...summary }: Job): object {
+  return summary
 }
