@@ -6,12 +6,12 @@
  * Each run is one new LAN. First start: the first daemon makes the swarm and a token, then all others are started at
  * once with it. Restart: all daemons are stopped and started at once; they are members then, but all have other ports.
  */
-import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { cpus, loadavg, release, totalmem } from 'node:os'
+import { loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { Lan } from '../../test/cluster/lan.ts'
 import type { LanHost } from '../../test/cluster/lan-daemon.ts'
+import { commit, machineFacts, machineLine } from './machine.ts'
 import { type Row, summary } from './statistics.ts'
 
 /** Longest wait for one mesh; a run that takes longer counts as failed and gives no sample. */
@@ -124,30 +124,9 @@ function report(): void {
   for (const { what, daemons, failures } of series) {
     if (failures.length > 0) console.log(`${daemons} daemons, ${what}: ${failures.length} runs failed`)
   }
-  const machine = {
-    cpu: cpus()[0]?.model,
-    cores: cpus().length,
-    memoryBytes: totalmem(),
-    kernel: release(),
-    loadBefore,
-    loadAfter: loadavg()
-  }
-  console.log(
-    `${machine.cores} x ${machine.cpu}; load average ${loadBefore.join(' ')} -> ${machine.loadAfter.join(' ')}`
-  )
+  const machine = machineFacts(loadBefore)
+  console.log(machineLine(machine))
   if (values.out === undefined) return
   const document = { at: new Date().toISOString(), commit: commit(), versions: process.versions, machine, runs, series }
   writeFileSync(values.out, `${JSON.stringify(document, null, 2)}\n`)
-}
-
-function commit(): string {
-  try {
-    return execFileSync('git', ['describe', '--always', '--dirty'], {
-      cwd: import.meta.dirname,
-      encoding: 'utf8'
-    }).trim()
-  } catch (error) {
-    // A source archive has no history; the figures are worth keeping all the same.
-    return `unknown (${error instanceof Error ? error.message.split('\n')[0] : String(error)})`
-  }
 }

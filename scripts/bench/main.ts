@@ -2,12 +2,14 @@
  * Small benchmark on loopback: `npm run bench [-- --out FILE]`. Each row is measured beside its reference in the same
  * run; raw samples go to FILE as JSON. Quiet the machine first: the load average is printed and stored.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg, tmpdir, totalmem } from 'node:os'
+import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { parseArgs } from 'node:util'
+import { frameCounts, framesBetween } from './frame-counts.ts'
+import { commit, machineFacts, machineLine } from './machine.ts'
 import { BenchPool } from './pool.ts'
 import { type Row, summary } from './statistics.ts'
 
@@ -18,6 +20,10 @@ const DETECTIONS = 20
 const STARTS = 5
 const TREE = { depth: 5, fanOut: 3 }
 
+/** Smaller trees on more daemons, often enough for a 99th percentile. */
+const MANY_DETECTIONS = 100
+const NARROW_TREE = { depth: 5, fanOut: 2 }
+
 const { values } = parseArgs({ options: { out: { type: 'string' } } })
 const rows: Row[] = []
 const loadBefore = loadavg()
@@ -25,6 +31,7 @@ const loadBefore = loadavg()
 await starts()
 await twoDaemons()
 await fiveDaemons()
+await tenDaemons()
 report()
 
 async function starts(): Promise<void> {
@@ -133,21 +140,7 @@ async function fiveDaemons(): Promise<void> {
   try {
     await pool.start(5)
     await pool.workers(0, 4)
-    const [member] = pool.members
-    const mesh = await pool.mesh(0)
-    const detections: number[] = []
-    const framesPerTask: number[] = []
-    for (let index = 0; index < DETECTIONS + 3; index += 1) {
-      const before = await frames(pool)
-      const job = await mesh.submit('tree', TREE)
-      await job.completion()
-      const told = performance.timeOrigin + performance.now()
-      const items = (await member?.client.job(job.id, { items: true }))?.items ?? []
-      const last = Math.max(...items.map(({ result }) => (result as { endedAt: number }).endedAt))
-      if (index < 3) continue
-      detections.push(told - last)
-      framesPerTask.push(((await frames(pool)) - before) / items.length)
-    }
+    const { detections, framesPerTask } = await trees(pool, TREE, DETECTIONS)
     rows.push({ what: 'last body ends -> waiter told, depth 5, 5 daemons', unit: 'ms', samples: detections })
     rows.push({ what: 'control frames per task, same jobs', unit: 'frames', samples: framesPerTask })
     const rss = pool.members.map((_, index) => pool.memory(index).rssBytes / 1024 / 1024)
@@ -161,26 +154,57 @@ async function fiveDaemons(): Promise<void> {
   }
 }
 
-async function frames(pool: BenchPool): Promise<number> {
-  const texts = await Promise.all(pool.members.map(({ client }) => client.metrics()))
-  return texts
-    .join('\n')
-    .split('\n')
-    .reduce((sum, line) => {
-      return sum + Number(/^starling_job_frames_sent_total\{[^}]*\} (\d+)/.exec(line)?.[1] ?? 0)
-    }, 0)
+async function tenDaemons(): Promise<void> {
+  const pool = new BenchPool()
+  try {
+    await pool.start(10)
+    await pool.workers(0, 2)
+    const { detections, settlesPerHandoff, framesPerHandoff } = await trees(pool, NARROW_TREE, MANY_DETECTIONS)
+    rows.push({ what: 'last body ends -> waiter told, depth 5, 10 daemons', unit: 'ms', samples: detections })
+    rows.push({ what: 'settles per hand-off, same jobs', unit: 'frames', samples: settlesPerHandoff })
+    rows.push({ what: 'control frames per hand-off, same jobs', unit: 'frames', samples: framesPerHandoff })
+  } finally {
+    await pool.stop()
+  }
+}
+
+interface TreeSamples {
+  readonly detections: number[]
+  readonly framesPerTask: number[]
+  /** Of tasks that went to another daemon than their parent's; frames of those that stayed are none. */
+  readonly settlesPerHandoff: number[]
+  readonly framesPerHandoff: number[]
+}
+
+/** Jobs one after another, submitted at the first daemon; the first three are not counted. */
+async function trees(pool: BenchPool, tree: typeof TREE, count: number): Promise<TreeSamples> {
+  const [member] = pool.members
+  const mesh = await pool.mesh(0)
+  const clients = pool.members.map(({ client }) => client)
+  const samples: TreeSamples = { detections: [], framesPerTask: [], settlesPerHandoff: [], framesPerHandoff: [] }
+  for (let index = 0; index < count + 3; index += 1) {
+    const before = await frameCounts(clients)
+    const job = await mesh.submit('tree', tree)
+    await job.completion()
+    const told = performance.timeOrigin + performance.now()
+    const items = (await member?.client.job(job.id, { items: true }))?.items ?? []
+    const last = Math.max(...items.map(({ result }) => (result as { endedAt: number }).endedAt))
+    const after = await frameCounts(clients)
+    if (index < 3) continue
+    const handoffs = framesBetween(before, after, ['handoff'])
+    samples.detections.push(told - last)
+    samples.framesPerTask.push(framesBetween(before, after) / items.length)
+    samples.settlesPerHandoff.push(framesBetween(before, after, ['settle']) / handoffs)
+    samples.framesPerHandoff.push(framesBetween(before, after) / handoffs)
+  }
+  return samples
 }
 
 function report(): void {
   console.table(rows.map(summary))
-  const machine = { cpus: cpus().length, model: cpus()[0]?.model, memoryBytes: totalmem(), node: process.version }
-  const commit = execFileSync('git', ['rev-parse', 'HEAD'], { encoding: 'utf8' }).trim()
-  console.log(
-    `load average before ${loadBefore[0]?.toFixed(2)}, after ${loadavg()[0]?.toFixed(2)}; ${machine.cpus} cores, node ${machine.node}`
-  )
+  const machine = machineFacts(loadBefore)
+  console.log(machineLine(machine))
   if (values.out === undefined) return
-  writeFileSync(
-    values.out,
-    `${JSON.stringify({ at: new Date().toISOString(), commit, machine, loadBefore, rows }, null, 1)}\n`
-  )
+  const document = { at: new Date().toISOString(), commit: commit(), machine, rows }
+  writeFileSync(values.out, `${JSON.stringify(document, null, 1)}\n`)
 }

@@ -247,7 +247,7 @@ export const PROTOCOL_MUTANTS: readonly Mutant[] = [
   {
     name: 'a settle is sent once and forgotten',
     cure: 'C9, H9',
-    edits: [{ file: TREE, find: 'this.#settles.set(settle.id, settle)', replace: '' }]
+    edits: [{ file: TREE, find: 'this.#settles.set(kept.id, kept)', replace: '' }]
   },
   {
     name: 'a lost host never costs a task its tries',
