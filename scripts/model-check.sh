@@ -112,6 +112,7 @@ judge() {
   error=$(sed -n 's/.*assertion violated.*(fin==\([0-9]*\)).*/\1/p' pan.log | head -1)
   [ -z "$error" ] && grep -q 'non-progress cycle' pan.log && grep -q 'errors: [1-9]' pan.log && error=cycle
   [ -z "$error" ] && error=$(sed -n 's/^pan:[0-9]*: \(.*\)/\1/p' pan.log | head -1)
+  [[ $switches == *-DCUTOK* ]] && complete='complete up to the bounds'
   # Killed by SIGXCPU or SIGKILL.
   if [ "$status" -gt 128 ]; then complete="no: ${seconds} s are over"
   elif grep -q -e 'max search depth' -e 'out of memory' -e 'memory exceeded' pan.log pan.err; then complete="no: depth or memory"
@@ -130,7 +131,7 @@ judge() {
     result="SURVIVES"
   else
     result="no error"
-    if [ "$complete" = complete ] || [ "$kind" = partial ]; then verdict=passed; fi
+    if [[ $complete == complete* ]] || [ "$kind" = partial ]; then verdict=passed; fi
   fi
   report "$name" "$result" "${stored:--}" "${transitions:--}" "${depth:--}" "$(cat cpu)" "$complete" "$verdict"
 }

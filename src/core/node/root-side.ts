@@ -6,6 +6,10 @@ import { Ledger, type LedgerRecord, type LedgerState, type SubmittedRecord } fro
 export class RootSide {
   readonly #init: { self: PeerId; encodeRecord: (record: TaskRecord) => Uint8Array }
   readonly #ledgers = new Map<JobId, Ledger>()
+  /**
+   * Not durable beyond the boots that hold grants: a boot without a grant has nothing that a copy of it could take over
+   * (row `forgotten-boots` of the model).
+   */
   readonly #boots = new Map<PeerId, Boot>()
 
   constructor(init: { self: PeerId; encodeRecord: (record: TaskRecord) => Uint8Array }) {
