@@ -82,7 +82,7 @@ export class Engine {
   #pumping = false
   #timer: Timer | undefined
   #stopped = false
-  /** How much longer the machine has been up than awake, as of the last tick. */
+  /** How much longer the machine has been up than awake, as of the last input. */
   #asleep: number | undefined
   #hurried = false
   #failed = false
